@@ -1,0 +1,1 @@
+"""Who writes corrections, and by which principles. Imports schemas alone: a provider is handed in."""

@@ -1,0 +1,51 @@
+"""`curate` and its commands; the one place that catches every error."""
+
+import os
+import sys
+import traceback
+
+import typer
+
+from curate.cli import doctor, release, run, show, status
+from curate.cli.output import print_error
+from schemas.errors import CurateError
+
+HELP = "From raw prompts to a released question-answer-correction data set and a trained Aligner."
+
+app = typer.Typer(
+    name="curate",
+    help=HELP,
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.command("run")(run.command)
+app.command("status")(status.command)
+app.command("show")(show.command)
+app.add_typer(release.app, name="release")
+app.command("doctor")(doctor.command)
+
+
+def main() -> None:
+    """Run the command line; every error ends in one message and an exit code: 1 failed, 2 wrong usage."""
+    try:
+        app()
+    except CurateError as error:
+        print_error(error, as_json="--json" in sys.argv)
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        sys.stderr.write("\nstopped; replies that came in are kept, and the same command goes on from here\n")
+        sys.exit(1)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
+    except Exception as error:  # noqa: BLE001  the last line of defence: whatever it is, the user gets one message
+        if os.environ.get("CURATE_TRACEBACK"):
+            traceback.print_exc()
+        sys.stderr.write(
+            f"error: {type(error).__name__}: {error}\n"
+            "  -> this is a bug: please report it with what `CURATE_TRACEBACK=1 curate …` prints\n"
+        )
+        sys.exit(1)

@@ -1,0 +1,103 @@
+"""`curate doctor`: what is installed, configured and reachable; what is missing and how to get it."""
+
+import importlib.metadata
+import importlib.util
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from curate.cli.options import DEFAULT_CONFIG, AsJson, ConfigFile, PipelineName
+from curate.cli.output import print_json, table
+
+if TYPE_CHECKING:
+    from curate.config.model import AnnotatorConfig, ModelConfig
+
+LIBRARIES = {
+    "llm": ("openai", "anthropic", "aiohttp"),
+    "embed": ("sentence-transformers", "torch"),
+    "train": ("torch", "transformers", "tokenizers", "safetensors"),
+    "hub": ("datasets", "pandas"),
+}
+
+
+def command(pipeline: PipelineName = None, config: ConfigFile = DEFAULT_CONFIG, as_json: AsJson = False) -> None:
+    """Check the installation and one pipeline's configuration; exit code 1 where something needed is missing."""
+    findings = [*_packages(), *_extras(), *_faiss(), *_configuration(config, pipeline)]
+    if as_json:
+        print_json(findings)
+    else:
+        typer.echo(table(("check", "result", "to do"), ((one["check"], one["result"], one["do"]) for one in findings)))
+    if any(one["is_needed"] for one in findings):
+        raise typer.Exit(1)
+
+
+def _finding(check: str, result: str, do: str = "", *, is_needed: bool = False) -> dict[str, Any]:
+    return {"check": check, "result": result, "do": do, "is_needed": is_needed}
+
+
+def _packages() -> list[dict[str, Any]]:
+    """The three packages have generic names: another distribution's `schemas` would break this one."""
+    names = ("curate", "annotators", "schemas")
+    specs = {name: importlib.util.find_spec(name) for name in names}
+    folders = {Path(spec.origin).parent.parent for spec in specs.values() if spec and spec.origin}
+    python = _finding("python", sys.version.split()[0])
+    if len(folders) > 1:
+        do = "install into an environment of its own"
+        return [python, _finding("packages", f"lie in {len(folders)} folders: {folders}", do, is_needed=True)]
+    return [python, _finding("packages", "curate, annotators and schemas lie together")]
+
+
+def _extras() -> list[dict[str, Any]]:
+    findings = []
+    for extra, libraries in LIBRARIES.items():
+        versions = {library: _version(library) for library in libraries}
+        missing = [library for library, version in versions.items() if version is None]
+        result = ", ".join(f"{library} {version or 'missing'}" for library, version in versions.items())
+        do = f"pip install 'aligner-curation[{extra}]'" if missing else ""
+        findings.append(_finding(f"extra {extra}", result, do))
+    return findings
+
+
+def _faiss() -> list[dict[str, Any]]:
+    """faiss-cpu and faiss-gpu share one folder: the last installed wins, and removing one breaks the other."""
+    found = [name for name in ("faiss-cpu", "faiss-gpu", "faiss-gpu-cu12") if _version(name)]
+    if len(found) > 1:
+        do = f"pip uninstall {' '.join(found)}, then install one of them"
+        return [_finding("faiss", f"{' and '.join(found)} overwrite each other", do, is_needed=True)]
+    do = "" if found else "pip install 'aligner-curation[embed]' (or embed-gpu)"
+    return [_finding("faiss", found[0] if found else "missing", do)]
+
+
+def _configuration(config: Path, pipeline: str | None) -> list[dict[str, Any]]:
+    from curate.config.reading import read_pipeline
+    from curate.sources.files import matching
+    from schemas.errors import CurateError
+
+    try:
+        chosen = read_pipeline(config, pipeline)
+    except CurateError as error:
+        return [_finding("configuration", error.what, error.do, is_needed=True)]
+    findings = [_finding("configuration", f"{config}: pipeline {chosen.name}")]
+    for source in chosen.config.sources:
+        try:
+            files = matching(chosen.folder, source.path)
+        except CurateError as error:
+            findings.append(_finding(f"source {source.path}", error.what, error.do, is_needed=True))
+        else:
+            findings.append(_finding(f"source {source.path}", f"{len(files)} files"))
+    models: list[ModelConfig | AnnotatorConfig] = [*chosen.config.generate.models, *chosen.config.annotate.annotators]
+    for one in models:
+        if one.api_key_env and not os.environ.get(one.api_key_env):
+            do = f"export {one.api_key_env}=…"
+            findings.append(_finding(f"key of {one.name}", f"{one.api_key_env} is not set", do, is_needed=True))
+    return findings
+
+
+def _version(library: str) -> str | None:
+    try:
+        return importlib.metadata.version(library)
+    except importlib.metadata.PackageNotFoundError:
+        return None

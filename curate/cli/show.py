@@ -1,0 +1,62 @@
+"""`curate show`: rows of a table; where a row holds an answer and its correction, as a word diff."""
+
+from typing import Annotated, Any
+
+import typer
+
+from curate.cli.options import DEFAULT_CONFIG, AsJson, ConfigFile, PipelineName
+from curate.cli.output import diff_text, paragraph, print_json, visible
+
+DIFFED = ("question", "answer", "correction", "aligner_correction")
+
+
+def command(
+    table: Annotated[
+        str,
+        typer.Argument(
+            help="prompts, answers, pairs, corrections, triples, corrected, verdicts, failures, clusters, scores."
+        ),
+    ],
+    where: Annotated[list[str] | None, typer.Option(help="column=value; may be given more than once.")] = None,
+    stage: Annotated[str | None, typer.Option(help="The stage whose table is meant, where several have one.")] = None,
+    changed: Annotated[bool, typer.Option("--changed", help="Only rows whose correction differs.")] = False,
+    limit: Annotated[int, typer.Option(min=1, help="Rows at most.")] = 10,
+    pipeline: PipelineName = None,
+    config: ConfigFile = DEFAULT_CONFIG,
+    as_json: AsJson = False,
+) -> None:
+    """Show rows of a table, with the diff of answer and correction."""
+    from curate.config.reading import read_pipeline
+    from curate.report import rows
+    from schemas.errors import UsageError
+
+    wanted = dict(part.partition("=")[::2] for part in where or [])
+    if any("=" not in part for part in where or []):
+        raise UsageError("--where needs column=value", do="such as --where model=vicuna-7b")
+    found = rows(read_pipeline(config, pipeline), table, stage, wanted, limit, changed=changed)
+    if as_json:
+        print_json(found)
+        return
+    typer.echo("\n\n".join(_shown(row) for row in found) if found else "no rows")
+
+
+def _shown(row: dict[str, Any]) -> str:
+    lines = []
+    if "question" in row:
+        lines.append(paragraph("question", visible(row["question"])))
+    if "correction" in row and "answer" in row:
+        is_same = row["answer"] == row["correction"]
+        text = visible(row["answer"]) if is_same else diff_text(row["answer"], row["correction"])
+        lines.append(paragraph("unchanged" if is_same else "correction", text))
+        if "aligner_correction" in row:
+            lines.append(paragraph("aligner", diff_text(row["answer"], row["aligner_correction"])))
+    elif "answer" in row:
+        lines.append(paragraph("answer", visible(row["answer"])))
+    rest = {name: value for name, value in row.items() if name not in DIFFED and value not in (None, [])}
+    if lines:
+        keys = ("triple_id", "correction_id", "pair_id", "upstream_model", "model", "annotator", "split")
+        shown = {name: rest[name] for name in keys if name in rest}
+        return "\n".join(
+            [*lines, "           " + visible("  ".join(f"{name} {value}" for name, value in shown.items()))]
+        )
+    return "\n".join(paragraph(name[:10], visible(str(value))) for name, value in rest.items())

@@ -1,0 +1,351 @@
+"""What `pipelines.toml` may say, as frozen typed objects. The docstring of a key is its entry in the reference."""
+
+from collections.abc import Sequence
+from decimal import Decimal
+from pathlib import Path
+from typing import Annotated, Literal, Self, TypeVar
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+
+Share = Annotated[float, Field(ge=0.0, le=1.0)]
+C = TypeVar("C", bound="CallConfig")
+Money = Annotated[Decimal, BeforeValidator(lambda value: Decimal(str(value))), Field(ge=0)]
+
+
+class Table(BaseModel):
+    """Base of all tables of the file: frozen, unknown keys refused."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+
+class SourceConfig(Table):
+    """One `[[pipelines.NAME.sources]]`: files of raw prompts."""
+
+    path: str
+    """File or glob, relative to the configuration file: .jsonl, .json, .csv or .parquet, also .gz and .zst."""
+    shape: Literal["field", "texts", "alpaca", "sharegpt", "hh-rlhf", "messages"] = "field"
+    """How a row holds its prompt: one field; JSON whose leaves are the prompts (texts); or a known shape."""
+    field: str | None = None
+    """Column of the prompt; needed where shape is `field`."""
+    license: str | None = None
+    """SPDX name of the licence of these prompts; a release refuses rows without one."""
+
+    @model_validator(mode="after")
+    def _field_goes_with_shape(self) -> Self:
+        if (self.shape == "field") != (self.field is not None):
+            raise ValueError('`field` names the column of the prompt: give it with shape = "field", and only there')
+        if self.path.startswith("hf://"):
+            raise ValueError("hub data sets are not read directly: download the files and name them here")
+        return self
+
+
+class Bounds(Table):
+    """The scores that a rule lets pass; both ends are included."""
+
+    min: float | None = None
+    """Lowest score that passes."""
+    max: float | None = None
+    """Highest score that passes."""
+
+    @model_validator(mode="after")
+    def _some_bound(self) -> Self:
+        if self.min is None and self.max is None:
+            raise ValueError("give min, max or both")
+        return self
+
+
+DEFAULT_THRESHOLDS = {
+    "length.characters": Bounds(min=3, max=8000),
+    "letters.share": Bounds(min=0.2),
+    "letters.words": Bounds(min=2),
+    "encoding.damage": Bounds(max=0.02),
+    "markup.link_share": Bounds(max=0.5),
+    "repetition.word_share": Bounds(max=0.8),
+    "placeholder.share": Bounds(max=0.25),
+}
+
+
+class FilterConfig(Table):
+    """`[pipelines.NAME.filter]`: which prompts are good enough to be answered."""
+
+    thresholds: dict[str, Bounds] = Field(default_factory=lambda: dict(DEFAULT_THRESHOLDS))
+    """Rule name to bounds; replaces the default set as a whole. A rule that is not named does not judge."""
+    tags: tuple[str, ...] = ("unsafe.request", "personal.data")
+    """Rules that mark rows without dropping any (unsafe requests are what an Aligner must see)."""
+    languages: tuple[str, ...] = ()
+    """ISO 639-1 codes that may stay; empty keeps every language and detects none."""
+
+
+class Price(Table):
+    """USD per million tokens."""
+
+    input: Money
+    """USD per million input tokens."""
+    output: Money
+    """USD per million output tokens."""
+    as_of: str | None = None
+    """The day on which this price was read, YYYY-MM-DD."""
+
+
+class SamplingConfig(Table):
+    """How a model is sampled; what is not given is left to the server."""
+
+    temperature: float | None = None
+    """0 is greedy; the paper's upstream models use 0.5."""
+    top_p: float | None = None
+    """Nucleus mass, 0..1; the paper uses 0.95."""
+    top_k: int | None = None
+    """The paper uses 10."""
+    repetition_penalty: float | None = None
+    """The paper uses 1.1."""
+    max_tokens: int = 2048
+    """New tokens at most; the paper uses 2048."""
+    seed: int | None = None
+    """Sent to the server where given."""
+
+
+class CallConfig(Table):
+    """Keys that say how calls to one model are made."""
+
+    provider: Literal["openai", "anthropic", "recorded"] | None = None
+    """The protocol that the server speaks; `recorded` answers from a file."""
+    base_url: str | None = None
+    """Root of the API, such as http://127.0.0.1:8000/v1; without it the vendor's own."""
+    model: str | None = None
+    """The model as the server calls it; the name where it is not given."""
+    api_key_env: str | None = None
+    """Name of the environment variable that holds the key; never the key itself."""
+    path: str | None = None
+    """File of recorded texts, relative to the configuration file."""
+    columns: dict[str, str] = Field(default_factory=dict)
+    """Column names in the recorded file, where they differ from ours."""
+    max_in_flight: int = Field(default=32, ge=1)
+    """Calls that wait for this model at the same time."""
+    requests_per_minute: float | None = Field(default=None, gt=0)
+    """Pace; without it only max_in_flight limits."""
+    tokens_per_minute: float | None = Field(default=None, gt=0)
+    """Pace by tokens: a quarter of the body's bytes plus max_tokens are counted for each call."""
+    max_attempts: int = Field(default=5, ge=1)
+    """How often a call is sent before a passing fault becomes a failure row."""
+    timeout_s: float = Field(default=600.0, gt=0)
+    """Longest wait for one reply."""
+    sampling: SamplingConfig = SamplingConfig()
+    """Sampling settings."""
+    price: Price | None = None
+    """What tokens cost; needed where a budget is set."""
+
+
+def _whole(config: C) -> C:
+    if config.provider is None:
+        raise ValueError("`provider` is missing: openai, anthropic or recorded")
+    if config.provider == "recorded" and config.path is None:
+        raise ValueError('provider = "recorded" needs `path`, the file of recorded answers')
+    if config.provider != "recorded" and config.path is not None:
+        raise ValueError(f'`path` goes with provider = "recorded", not with "{config.provider}"')
+    return config
+
+
+def _check_budget(budget_usd: Decimal | None, models: Sequence["ModelConfig | AnnotatorConfig"]) -> None:
+    unpriced = [model.name for model in models if model.price is None and model.provider != "recorded"]
+    if budget_usd is not None and unpriced:
+        raise ValueError(f"budget_usd needs a price for each model; none for: {', '.join(unpriced)}")
+
+
+def _check_names(what: str, names: list[str]) -> None:
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise ValueError(f"duplicate {what}: {', '.join(twice)}; name each once")
+
+
+class ModelConfig(CallConfig):
+    """One `[[pipelines.NAME.generate.models]]`: an upstream model whose answers will be corrected."""
+
+    name: str
+    """The model as it stands in the tables."""
+    weight: float = Field(default=1.0, gt=0)
+    """Share of prompts, relative to the other models' weights."""
+
+    @model_validator(mode="after")
+    def _provider_is_whole(self) -> Self:
+        return _whole(self)
+
+
+class GenerateConfig(Table):
+    """`[pipelines.NAME.generate]`: which models answer which prompts."""
+
+    models: tuple[ModelConfig, ...] = ()
+    """Upstream models; each prompt goes to `answers_per_prompt` of them by weight."""
+    answers_per_prompt: int = Field(default=1, ge=1)
+    """Different models asked for each prompt."""
+    budget_usd: Money | None = None
+    """Hard limit: no call is sent whose worst case would pass it."""
+
+    @model_validator(mode="after")
+    def _budget_has_prices(self) -> Self:
+        _check_budget(self.budget_usd, self.models)
+        _check_names("model", [model.name for model in self.models])
+        if self.models and self.answers_per_prompt > len(self.models):
+            raise ValueError(f"answers_per_prompt is {self.answers_per_prompt} but only {len(self.models)} are named")
+        return self
+
+
+class DedupConfig(Table):
+    """`[pipelines.NAME.dedup]`: which pairs say the same as another one."""
+
+    model: str = "sentence-transformers/all-MiniLM-L6-v2"
+    """Any sentence-transformers model: a hub name or a directory. An installed offline package is taken first."""
+    question_similarity: float = Field(default=0.95, ge=0.0, le=1.0)
+    """Cosine from which two questions belong to one cluster."""
+    answer_similarity: float = Field(default=0.90, ge=0.0, le=1.0)
+    """Cosine from which two answers in one cluster are near-duplicates."""
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    """Where embeddings are computed."""
+    batch_tokens: int = Field(default=16384, ge=512)
+    """Tokens embedded at once."""
+
+
+class AnnotatorConfig(CallConfig):
+    """One `[[pipelines.NAME.annotate.annotators]]`: who writes corrections."""
+
+    name: str
+    """The annotator as it stands in the tables."""
+    kind: Literal["model", "people", "recorded"]
+    """A model behind an API, people, or corrections recorded in a file."""
+    weight: float = Field(default=1.0, gt=0)
+    """Share of pairs, relative to the other annotators' weights."""
+    principles: tuple[str, ...] = ("helpful", "harmless", "honest")
+    """Names of the edit principles that a model annotator is given, in this order."""
+
+    @model_validator(mode="after")
+    def _provider_is_whole(self) -> Self:
+        if self.kind == "recorded" and self.path is None:
+            raise ValueError('kind = "recorded" needs `path`, the file of recorded corrections')
+        return _whole(self) if self.kind == "model" else self
+
+
+class LabelStudioConfig(Table):
+    """`[pipelines.NAME.annotate.label_studio]`: the server where people write corrections."""
+
+    url: str = "http://127.0.0.1:8080"
+    """Address of the server."""
+    token_env: str = "LABEL_STUDIO_TOKEN"  # noqa: S105  the name of a variable, not a token
+    """Name of the environment variable that holds the access token."""
+
+
+class AnnotateConfig(Table):
+    """`[pipelines.NAME.annotate]`: who corrects which pairs."""
+
+    annotators: tuple[AnnotatorConfig, ...] = ()
+    """Each pair goes to one of them by weight."""
+    budget_usd: Money | None = None
+    """Hard limit: no call is sent whose worst case would pass it."""
+    label_studio: LabelStudioConfig | None = None
+    """Where people work."""
+
+    @model_validator(mode="after")
+    def _budget_has_prices(self) -> Self:
+        _check_budget(self.budget_usd, [one for one in self.annotators if one.kind == "model"])
+        _check_names("annotator", [annotator.name for annotator in self.annotators])
+        return self
+
+
+class ReleaseConfig(Table):
+    """`[pipelines.NAME.release]`: the last pair filter and how the data set is split."""
+
+    name: str | None = None
+    """Name of the data set; the pipeline's name where it is not given."""
+    max_characters: int = Field(default=20000, ge=1)
+    """A correction longer than this is dropped."""
+    validation_share: Share = 0.05
+    """Share of question clusters kept for validation."""
+    test_share: Share = 0.05
+    """Share of question clusters kept for the test."""
+    allow_unlicensed: bool = False
+    """Release rows whose source has no licence, too (for use inside one house)."""
+
+
+class TrainConfig(Table):
+    """`[pipelines.NAME.train]`: how the Aligner learns. A preset gives the defaults of the other keys."""
+
+    preset: Literal["tiny", "aligner-2b", "aligner-7b"] = "tiny"
+    """tiny: a 0.1M-parameter model from scratch, for CPU and tests; the others follow the paper's training."""
+    base: str | None = None
+    """Pretrained model (hub name or directory); `tiny` starts from scratch without it."""
+    template: Literal["T1", "T2", "T3", "T4", "T5"] = "T1"
+    """How question and answer are shown to the Aligner; docs/train.md lists the texts."""
+    warmup_share: Share = 0.2
+    """Part of the training rows on which the model first learns to copy (Q-A-A); 0 leaves that out."""
+    epochs: float | None = Field(default=None, gt=0)
+    """Passes over the training rows, the warm-up not counted."""
+    lr_peak: float | None = Field(default=None, gt=0)
+    """Highest learning rate, after 10 % (tiny) or 3 % of the steps; cosine to 0 from there."""
+    tokens_per_step: int | None = Field(default=None, ge=64)
+    """Tokens whose gradients make one step."""
+    max_tokens: int | None = Field(default=None, ge=16)
+    """Longest row; a longer one is dropped with a verdict, never cut."""
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    """Where the model is trained."""
+
+
+class EvaluateConfig(Table):
+    """`[pipelines.NAME.evaluate]`: how the trained Aligner is measured."""
+
+    split: Literal["validation", "test"] = "test"
+    """Rows that it is measured on."""
+    max_rows: int = Field(default=200, ge=1)
+    """Rows for which corrections are written out, the first by id; losses use all rows."""
+    max_new_tokens: int = Field(default=512, ge=1)
+    """Longest correction that is written out, in tokens."""
+
+
+class PipelineConfig(Table):
+    """`[pipelines.NAME]`: one named pipeline."""
+
+    workdir: str | None = None
+    """Directory of tables, ledger and releases, relative to the file; runs/NAME where it is not given."""
+    seed: int = 42
+    """Everything that is drawn is drawn from this number."""
+    sources: tuple[SourceConfig, ...] = ()
+    """Where prompts come from, in this order: of equal prompts the first stays."""
+    filter: FilterConfig = FilterConfig()
+    """Prompt filter."""
+    generate: GenerateConfig = GenerateConfig()
+    """Answers of upstream models."""
+    dedup: DedupConfig = DedupConfig()
+    """Pair filter and dedup."""
+    annotate: AnnotateConfig = AnnotateConfig()
+    """Corrections."""
+    release: ReleaseConfig = ReleaseConfig()
+    """The released data set."""
+    train: TrainConfig = TrainConfig()
+    """The Aligner's training."""
+    evaluate: EvaluateConfig = EvaluateConfig()
+    """The Aligner's evaluation."""
+
+    @model_validator(mode="after")
+    def _no_source_twice(self) -> Self:
+        _check_names("source path", [source.path for source in self.sources])
+        return self
+
+
+class FileConfig(Table):
+    """The whole file."""
+
+    pipelines: dict[str, PipelineConfig]
+    """Pipelines by name."""
+
+
+class Pipeline(BaseModel):
+    """One pipeline with the places that its relative paths mean."""
+
+    model_config = ConfigDict(frozen=True)
+
+    name: str
+    folder: Path
+    """Directory of the configuration file: relative paths start here."""
+    workdir: Path
+    config: PipelineConfig
+
+    def path(self, relative: str) -> Path:
+        """The place of a path in the configuration."""
+        return self.folder / relative

@@ -1,0 +1,1 @@
+"""Measures of corrections, pure: numbers in, numbers out."""

@@ -1,0 +1,132 @@
+"""Which stage is done, stale, waiting or failed; running one stage or all of them."""
+
+import importlib
+import json
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from curate.config.model import Pipeline
+from curate.identity import fingerprint
+from curate.progress import Progress
+from curate.store.lock import writer_lock
+from curate.store.manifest import Manifest, State, state
+from curate.store.run import RunStore
+from schemas.errors import CurateError, StageNotReadyError
+
+STAGES = {
+    "import": ("curate.stages.import_prompts", ()),
+    "filter": ("curate.stages.filter", ("import",)),
+    "generate": ("curate.stages.generate", ("filter",)),
+    "dedup": ("curate.stages.dedup", ("filter", "generate")),
+    "annotate": ("curate.stages.annotate", ("dedup",)),
+    "release": ("curate.stages.release", ("dedup", "annotate")),
+    "train": ("curate.stages.train", ("release",)),
+    "evaluate": ("curate.stages.evaluate", ("release", "train")),
+}
+"""Stage name to its module and the stages whose tables it reads, in order."""
+
+READY = {"done", "waiting"}
+
+
+@dataclass(frozen=True)
+class StageStatus:
+    """One stage as it is now. `key` is None while its inputs are not there; `problem` says what hinders it."""
+
+    name: str
+    state: State
+    key: dict[str, Any] | None
+    manifest: Manifest | None
+    problem: str = ""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a call of `run` did with one stage."""
+
+    name: str
+    ran: bool
+    status: StageStatus
+    seconds: float = 0.0
+
+
+def survey(pipeline: Pipeline) -> list[StageStatus]:
+    """Every stage in order, judged by hashes; reads manifests and source files, loads no table."""
+    store = RunStore(pipeline.workdir)
+    found: dict[str, StageStatus] = {}
+    for name in STAGES:
+        found[name] = _status(pipeline, store, name, found)
+    return list(found.values())
+
+
+def run_all(pipeline: Pipeline, done: Callable[[Outcome], None]) -> bool:
+    """Run every stage that is not done, in order; False where people must act before it can go on."""
+    with writer_lock(pipeline.workdir):
+        for name in STAGES:
+            outcome = _run_if_needed(pipeline, name, again=False)
+            done(outcome)
+            if outcome.status.state == "waiting":
+                return False
+    return True
+
+
+def run_stage(pipeline: Pipeline, name: str, done: Callable[[Outcome], None], *, again: bool) -> bool:
+    """Run one stage if it is not done, or `again`; False where people must act. `filter` imports by itself.
+
+    Raises StageNotReadyError, which names the command that makes the missing input.
+    """
+    with writer_lock(pipeline.workdir):
+        if name == "filter":
+            done(_run_if_needed(pipeline, "import", again=False))
+        outcome = _run_if_needed(pipeline, name, again=again)
+        done(outcome)
+    return outcome.status.state != "waiting"
+
+
+def _run_if_needed(pipeline: Pipeline, name: str, *, again: bool) -> Outcome:
+    store = RunStore(pipeline.workdir)
+    statuses = {status.name: status for status in survey(pipeline)}
+    for parent in STAGES[name][1]:
+        if statuses[parent].state not in READY:
+            raise StageNotReadyError(
+                f"{name} needs the stage {parent}, which is {statuses[parent].state}", do=f"curate run --stage {parent}"
+            )
+    module = importlib.import_module(STAGES[name][0])
+    status = statuses[name]
+    if status.state in READY and not again:
+        return Outcome(name, ran=False, status=status)
+    key = status.key if status.key is not None else module.key(pipeline, store)
+    started = time.monotonic()
+    _note(pipeline, name, "started")
+    try:
+        module.run(pipeline, store, key, Progress(name))
+    except CurateError as error:
+        _note(pipeline, name, "failed", error=error.what)
+        raise
+    seconds = time.monotonic() - started
+    _note(pipeline, name, "published", seconds=round(seconds, 3))
+    after = next(status for status in survey(pipeline) if status.name == name)
+    return Outcome(name, ran=True, status=after, seconds=seconds)
+
+
+def _status(pipeline: Pipeline, store: RunStore, name: str, earlier: dict[str, StageStatus]) -> StageStatus:
+    module, parents = STAGES[name]
+    manifest = store.manifest(name)
+    if any(earlier[parent].state not in READY for parent in parents):
+        return StageStatus(name, "missing" if manifest is None else "stale", None, manifest)
+    try:
+        key = importlib.import_module(module).key(pipeline, store)
+    except CurateError as error:
+        return StageStatus(name, "missing" if manifest is None else "stale", None, manifest, error.what)
+    failed = store.failed(name)
+    found = state(manifest, failed, fingerprint(key))
+    return StageStatus(name, found, key, manifest, failed.what if failed is not None and found == "failed" else "")
+
+
+def _note(pipeline: Pipeline, stage: str, event: str, **more: Any) -> None:
+    """Append to the journal of the run directory: for people, never read by a stage."""
+    at = datetime.now(UTC).isoformat(timespec="seconds")
+    with (pipeline.workdir / "journal.jsonl").open("a", encoding="utf-8") as journal:
+        journal.write(json.dumps({"at": at, "stage": stage, "event": event, **more}) + "\n")

@@ -1,0 +1,1 @@
+"""Code that speaks one wire protocol each; a file here is one provider."""

@@ -1,0 +1,41 @@
+"""From the configuration of a model to the provider that reaches it."""
+
+import os
+
+from curate.config.model import CallConfig, Pipeline
+from curate.providers.endpoint import Endpoint
+from schemas.errors import ConfigError
+from schemas.records import Provider, Sampling
+
+
+def make_provider(pipeline: Pipeline, name: str, config: CallConfig) -> Provider:
+    """The provider of the model `name`. Raises ConfigError where its key is not set, MissingExtraError."""
+    sampling = Sampling(**config.sampling.model_dump())
+    model = config.model or name
+    if config.provider == "recorded":
+        from curate.providers.recorded import RecordedAnswers
+
+        return RecordedAnswers(pipeline.path(str(config.path)), str(config.path), model, config.columns)
+    endpoint = Endpoint(api_key(name, config), config.base_url, config.timeout_s, config.max_in_flight)
+    if config.provider == "anthropic":
+        from curate.providers.anthropic import AnthropicProvider
+
+        return AnthropicProvider(model, sampling, endpoint)
+    from curate.providers.openai import OpenAIProvider
+
+    return OpenAIProvider(model, sampling, endpoint)
+
+
+def api_key(name: str, config: CallConfig) -> str:
+    """The key from the named environment variable; a server of one's own may need none."""
+    if config.api_key_env is None:
+        if config.base_url is None:
+            raise ConfigError(f"{name}: the vendor's API needs a key", do="name its variable with api_key_env")
+        return "none"
+    key = os.environ.get(config.api_key_env, "").strip()
+    if not key:
+        raise ConfigError(
+            f"{name}: the environment variable {config.api_key_env} (its api_key_env) is not set",
+            do=f"export {config.api_key_env}=…",
+        )
+    return key

@@ -1,0 +1,115 @@
+"""What a pipeline's tables say, as plain values: status with row accounting and money, and rows with word diffs."""
+
+import difflib
+import re
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+from curate.config.model import Pipeline
+from curate.ledger import calls_by_model
+from curate.pipeline import survey
+from curate.store import releases
+from curate.store.run import RunStore
+from schemas.errors import StoreError, UsageError
+
+if TYPE_CHECKING:
+    import polars as pl
+
+TABLES = {
+    "prompts": ("filter", "import"),
+    "answers": ("generate",),
+    "pairs": ("dedup",),
+    "clusters": ("dedup",),
+    "corrections": ("annotate",),
+    "triples": ("release",),
+    "rows": ("train",),
+    "corrected": ("evaluate",),
+    "scores": ("filter",),
+}
+"""Table to the stages that hold it, the last state first; verdicts and failures are in all stages."""
+
+EVERYWHERE = ("verdicts", "failures")
+WORD = re.compile(r"\s+|\w+|[^\w\s]")
+
+
+def status(pipeline: Pipeline) -> dict[str, Any]:
+    """State, row accounting and reasons of each stage, money by model, and the releases."""
+    stages = []
+    for one in survey(pipeline):
+        entry: dict[str, Any] = {"stage": one.name, "state": one.state}
+        if one.manifest is not None:
+            accounting = one.manifest.accounting
+            entry["accounting"] = {name: getattr(accounting, name) for name in accounting.__struct_fields__}
+            entry |= {name: getattr(one.manifest, name) for name in ("dropped_by", "failed_by", "tagged_by", "notes")}
+        if one.problem:
+            entry["problem"] = one.problem
+        stages.append(entry)
+    calls = calls_by_model(pipeline.workdir / "ledger.sqlite")
+    return {
+        "pipeline": pipeline.name,
+        "workdir": str(pipeline.workdir),
+        "stages": stages,
+        "calls": [{**call, "cost_usd": call.pop("cost_nano_usd") / 1e9} for call in calls],
+        "releases": releases.versions(pipeline.workdir / "releases"),
+    }
+
+
+def rows(
+    pipeline: Pipeline, table: str, stage: str | None, where: dict[str, str], limit: int, *, changed: bool
+) -> list[dict[str, Any]]:
+    """Rows of a published table whose columns equal `where`, the first by order of the table.
+
+    changed: only rows whose correction differs from the answer. Raises UsageError at an unknown table or column.
+    """
+    import polars as pl
+
+    frame = _table(pipeline, table, stage)
+    columns = frame.collect_schema()
+    unknown = [name for name in where if name not in columns]
+    if unknown:
+        raise UsageError(f"{table} has no column {', '.join(unknown)}", do=f"columns: {', '.join(columns)}")
+    for name, value in where.items():
+        frame = frame.filter(pl.col(name).cast(pl.String) == value)
+    if changed and "is_identity" in columns:
+        frame = frame.filter(~pl.col("is_identity"))
+    return frame.head(limit).collect().to_dicts()
+
+
+def _table(pipeline: Pipeline, table: str, stage: str | None) -> "pl.LazyFrame":
+    import polars as pl
+
+    if table not in TABLES and table not in EVERYWHERE:
+        raise UsageError(f"there is no table {table}", do=f"tables: {', '.join([*TABLES, *EVERYWHERE])}")
+    store = RunStore(pipeline.workdir)
+    stages = (stage,) if stage else TABLES.get(table) or [status.name for status in survey(pipeline)]
+    found = [name for name in stages if (manifest := store.manifest(name)) and table in manifest.tables]
+    if not found:
+        raise StoreError(f"{table}: nothing is published yet", do=f"curate run --stage {stages[0]}")
+    if table in TABLES:
+        frame = store.table(found[0], table)
+        return _with_texts(store, frame) if table == "corrections" else frame
+    return pl.concat([store.table(name, table) for name in found])
+
+
+def _with_texts(store: RunStore, corrections: "pl.LazyFrame") -> "pl.LazyFrame":
+    """Corrections with the pair they were written from, so that they can be shown as a diff."""
+    import polars as pl
+
+    pairs = store.table("dedup", "pairs").select("pair_id", "question", "answer")
+    joined = corrections.rename({"text": "correction"}).join(pairs, on="pair_id", how="left", maintain_order="left")
+    return joined.with_columns((pl.col("answer") == pl.col("correction")).alias("is_identity"))
+
+
+def word_diff(old: str, new: str) -> Iterator[tuple[str, str]]:
+    """Pieces (same, removed or added; text) that turn the old text into the new one, by words."""
+    before, after = WORD.findall(old), WORD.findall(new)
+    for what, start, end, new_start, new_end in difflib.SequenceMatcher(
+        None, before, after, autojunk=False
+    ).get_opcodes():
+        if what == "equal":
+            yield "same", "".join(before[start:end])
+        else:
+            if end > start:
+                yield "removed", "".join(before[start:end])
+            if new_end > new_start:
+                yield "added", "".join(after[new_start:new_end])

@@ -1,0 +1,184 @@
+"""Annotate: each pair goes to one annotator, who writes the better answer; it may equal the answer."""
+
+import asyncio
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+from annotators.principles import chosen
+from annotators.template import VERSION as TEMPLATE_VERSION
+from curate.asking import Ask, ask_all
+from curate.config.model import AnnotatorConfig, Pipeline
+from curate.identity import content_id, file_hash, request_key
+from curate.ledger import KnownFailure, Ledger
+from curate.progress import Progress
+from curate.store.run import RunStore
+from schemas.errors import RequestError, SourceError, StageError
+from schemas.records import Annotator, CompletionRequest, CorrectionTask, Provider, Turn
+
+if TYPE_CHECKING:
+    import polars as pl
+
+NAME = "annotate"
+VERSION = 1
+NOT_ASKED = KnownFailure("not_asked", "the run ended before this call", 0)
+PEOPLE = "people"
+
+
+def key(pipeline: Pipeline, store: RunStore) -> dict[str, Any]:
+    """The pairs' content, and of each annotator what the corrections depend on."""
+    return {
+        "stage": NAME,
+        "version": VERSION,
+        "pairs": store.published("dedup").content("pairs"),
+        "seed": pipeline.config.seed,
+        "annotators": [_identity(pipeline, annotator) for annotator in pipeline.config.annotate.annotators],
+    }
+
+
+def run(pipeline: Pipeline, store: RunStore, key: dict[str, Any], progress: Progress) -> None:
+    """Ask for what the ledger lacks, then write corrections and failures; pairs for people stay waiting."""
+    config = pipeline.config.annotate
+    if not config.annotators:
+        raise StageError(
+            "no annotator is configured to write corrections",
+            do=f"add [[pipelines.{pipeline.name}.annotate.annotators]]",
+        )
+    with (
+        store.draft(NAME, key, unit="pair", kept="corrections") as draft,
+        Ledger(pipeline.workdir / "ledger.sqlite") as ledger,
+    ):
+        annotators = asyncio.run(_ask(pipeline, store, ledger, progress))
+        waiting = 0
+        for pairs in store.frames("dedup", "pairs"):
+            corrections, failures = _outcomes(pipeline, pairs, annotators, ledger)
+            draft.write("corrections", corrections)
+            draft.write("failures", failures)
+            waiting += pairs.height - corrections.height - failures.height
+        if waiting:
+            progress.say(f"{waiting:,} pairs wait for people; this version cannot send them to Label Studio yet")
+        draft.publish(rows_in=store.published("dedup").rows("pairs"), waiting=waiting)
+
+
+async def _ask(pipeline: Pipeline, store: RunStore, ledger: Ledger, progress: Progress) -> list[Annotator | None]:
+    """Every annotator that can be called, None in the place of people."""
+    config = pipeline.config.annotate
+    made = [_make(pipeline, annotator) for annotator in config.annotators]
+    asks = [
+        Ask(annotator.name, annotator, one, _requests(pipeline, store, number, annotator), read)
+        for number, (one, (annotator, read)) in enumerate(zip(config.annotators, made, strict=True))
+        if annotator is not None
+    ]
+    try:
+        await ask_all(asks, ledger, NAME, config.budget_usd, progress.update)
+    finally:
+        for annotator, _ in made:
+            if annotator is not None:
+                await annotator.close()
+    return [annotator for annotator, _ in made]
+
+
+def _make(pipeline: Pipeline, config: AnnotatorConfig) -> tuple[Annotator | None, Any]:
+    """The annotator, and how the usage of its replies is read."""
+    if config.kind == PEOPLE:
+        return None, None
+    if config.kind == "recorded":
+        return _recorded(pipeline, config), None
+    from annotators.model import ModelAnnotator
+    from curate.providers.making import make_provider
+
+    provider: Provider = make_provider(pipeline, config.name, config)
+    return ModelAnnotator(config.name, chosen(config.principles), provider), provider.read
+
+
+def _recorded(pipeline: Pipeline, config: AnnotatorConfig) -> Annotator:
+    import msgspec
+
+    from annotators.recorded import RecordedCorrections
+    from curate.providers.recorded import recorded_rows
+    from curate.sources.files import matching
+
+    columns = [config.columns.get(ours, ours) for ours in ("question", "answer", "correction")]
+    names = matching(pipeline.folder, str(config.path))
+    recorded = [row for name in names for row in recorded_rows(pipeline.path(name), name, columns)]
+    hashes = [file_hash(pipeline.path(name)) for name in names]
+
+    def request_of(task: CorrectionTask) -> CompletionRequest:
+        body = msgspec.json.encode({"files": hashes, "question": task.question, "answer": task.answer})
+        return CompletionRequest(request_key("recorded", config.name, body), "recorded", config.name, body)
+
+    return RecordedCorrections(config.name, recorded, request_of)
+
+
+def _requests(pipeline: Pipeline, store: RunStore, number: int, annotator: Annotator) -> Iterator[CompletionRequest]:
+    for pairs in store.frames("dedup", "pairs"):
+        is_asked = _plan(pipeline, pairs) == number
+        for task in _tasks(pairs.filter(is_asked)):
+            yield annotator.request(task)
+
+
+def _plan(pipeline: Pipeline, pairs: "pl.DataFrame") -> Any:
+    """Position of each pair's annotator, shape (pairs,)."""
+    from curate.assignment import assign
+
+    annotators = pipeline.config.annotate.annotators
+    names, weights = [one.name for one in annotators], [one.weight for one in annotators]
+    return assign(pairs["pair_id"].to_list(), names, weights, 1, pipeline.config.seed)[:, 0]
+
+
+def _tasks(pairs: "pl.DataFrame") -> Iterator[CorrectionTask]:
+    for pair_id, question, answer, turns in pairs.select("pair_id", "question", "answer", "turns").iter_rows():
+        yield CorrectionTask(pair_id, question, answer, tuple(Turn(turn["role"], turn["text"]) for turn in turns))
+
+
+def _outcomes(
+    pipeline: Pipeline, pairs: "pl.DataFrame", annotators: list[Annotator | None], ledger: Ledger
+) -> tuple["pl.DataFrame", "pl.DataFrame"]:
+    """Corrections and failures of one shard, joined with the ledger by request id, in the order of the pairs."""
+    import polars as pl
+
+    from schemas.tables import Corrections, Failures
+
+    planned = []
+    for task, number in zip(_tasks(pairs), _plan(pipeline, pairs).tolist(), strict=True):
+        annotator = annotators[number]
+        if annotator is not None:
+            planned.append((task, annotator, annotator.request(task).request_id))
+    ids = [request_id for _, _, request_id in planned]
+    responses = ledger.responses(ids)
+    failed = ledger.failures(request_id for request_id in ids if request_id not in responses)
+    corrections, failures = [], []
+    for task, annotator, request_id in planned:
+        if request_id not in responses:
+            known = failed.get(request_id, NOT_ASKED)
+            failures.append((task.pair_id, NAME, known.kind, known.detail, known.attempts))
+            continue
+        try:
+            text = annotator.correction(task, responses[request_id])
+        except RequestError as error:
+            failures.append((task.pair_id, NAME, error.kind, error.detail, 1))
+            continue
+        correction_id = content_id("correction", task.pair_id, annotator.name, text)
+        corrections.append((correction_id, task.pair_id, annotator.name, annotator.kind, text, request_id, None, None))
+    return (
+        pl.DataFrame(corrections, schema=Corrections.create_empty().schema, orient="row"),
+        pl.DataFrame(failures, schema=Failures.create_empty().schema, orient="row"),
+    )
+
+
+def _identity(pipeline: Pipeline, config: AnnotatorConfig) -> dict[str, Any]:
+    identity: dict[str, Any] = {"name": config.name, "kind": config.kind, "weight": config.weight}
+    if config.kind == "model":
+        principles = chosen(config.principles)
+        identity["settings"] = [config.provider, config.model or config.name, config.sampling.model_dump()]
+        identity["principles"] = [[principle.name, principle.version] for principle in principles]
+        identity["template"] = TEMPLATE_VERSION
+    if config.path is not None:
+        from curate.sources.files import matching
+
+        try:
+            names = matching(pipeline.folder, config.path)
+        except SourceError:
+            names = []
+        identity["recorded"] = [file_hash(pipeline.path(name)) for name in names]
+        identity["columns"] = config.columns
+    return identity

@@ -1,0 +1,142 @@
+"""Train: the Aligner learns from the released training rows, first to copy (Q-A-A), then to correct (Q-A-C)."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+from curate.config.model import Pipeline
+from curate.progress import Progress
+from curate.store.run import RunStore
+from schemas.errors import MissingExtraError, StageError
+
+if TYPE_CHECKING:
+    import polars as pl
+
+    from curate.training.settings import Settings
+
+NAME = "train"
+VERSION = 1
+MODEL, COPY_MODEL = "aligner", "copy"
+"""Folders of the trained model, and of the model after the warm-up, which is the copy baseline of evaluation."""
+
+
+def key(pipeline: Pipeline, store: RunStore) -> dict[str, Any]:
+    """The triples' content and every setting but the device."""
+    config = pipeline.config.train
+    return {
+        "stage": NAME,
+        "version": VERSION,
+        "triples": store.published("release").content("triples"),
+        "seed": pipeline.config.seed,
+        "settings": config.model_dump(exclude={"device"}),
+    }
+
+
+def run(pipeline: Pipeline, store: RunStore, key: dict[str, Any], progress: Progress) -> None:
+    """Train and publish the model, the copy model, the loss curve and the table of rows that were used."""
+    try:
+        import torch
+
+        from curate.training import loop, models
+        from curate.training.tokens import token_rows
+    except ImportError as error:
+        raise MissingExtraError("training", "torch and transformers", "train") from error
+    import polars as pl
+
+    settings = settings_of(pipeline)
+    triples = store.table("release", "triples").filter(pl.col("split") == "train").sort("triple_id").collect()
+    if triples.is_empty():
+        raise StageError("the release holds no training rows", do="look at `curate status`: where did the rows go?")
+    device = models.chosen_device(settings.device)
+    if settings.base is None:
+        torch.set_num_threads(1)  # at hidden size 64 more threads only wait for each other
+    with store.draft(NAME, key, unit="triple", kept="rows") as draft:
+        prompts = rendered(triples, settings.template)
+        texts = [*prompts, *triples["correction"]]
+        progress.say(f"training on {device} from {settings.base or 'scratch'}, {triples.height:,} rows")
+        model, tokenizer = models.start(settings, texts, device)
+        rows = token_rows(tokenizer, triples["triple_id"].to_list(), prompts, triples["correction"].to_list())
+        copies = token_rows(tokenizer, triples["triple_id"].to_list(), prompts, triples["answer"].to_list())
+        too_long = {row.row_id for row in [*rows, *copies] if len(row.ids) > settings.max_tokens}
+        rows = [row for row in rows if row.row_id not in too_long]
+        if not rows:
+            raise StageError(f"each row is longer than {settings.max_tokens} tokens", do="raise train.max_tokens")
+        is_warmup = warmup_rows(triples["triple_id"].to_list(), settings)
+        warmup = [row for row in copies if row.row_id in is_warmup and row.row_id not in too_long]
+        curve = loop.train(
+            model, warmup, 1.0 if settings.base else settings.epochs, settings, "warm-up", progress.update
+        )
+        models.save(model, tokenizer, draft.file(f"{COPY_MODEL}/config.json").parent)
+        curve += loop.train(model, rows, settings.epochs, settings, "correct", progress.update)
+        models.save(model, tokenizer, draft.file(f"{MODEL}/config.json").parent)
+        draft.file("curve.jsonl").write_text(
+            "".join(json.dumps(asdict(point)) + "\n" for point in curve), encoding="utf-8"
+        )
+        lengths = {row.row_id: (row.prompt_tokens, row.target_tokens, row.row_id in is_warmup) for row in rows}
+        columns = {
+            "triple_id": pl.String,
+            "prompt_tokens": pl.Int64,
+            "target_tokens": pl.Int64,
+            "is_warmup": pl.Boolean,
+        }
+        table = pl.DataFrame([(row_id, *values) for row_id, values in lengths.items()], schema=columns, orient="row")
+        draft.write("rows", table)
+        draft.write("verdicts", _too_long(triples, too_long, settings.max_tokens))
+        draft.publish(
+            rows_in=triples.height,
+            notes={
+                "steps": len(curve),
+                "parameters": sum(parameter.numel() for parameter in model.parameters()),
+                "last_loss": round(curve[-1].loss, 4),
+                "warmup_rows": len(warmup),
+            },
+        )
+
+
+def settings_of(pipeline: Pipeline) -> "Settings":
+    """The preset's settings with what the configuration gives."""
+    from curate.training.settings import settings
+
+    config = pipeline.config.train
+    return settings(
+        config.preset,
+        config.template,
+        config.warmup_share,
+        pipeline.config.seed,
+        config.device,
+        **config.model_dump(include={"base", "epochs", "lr_peak", "tokens_per_step", "max_tokens"}),
+    )
+
+
+def rendered(triples: "pl.DataFrame", template: str) -> list[str]:
+    """What the Aligner reads for each row: earlier turns stand before the question."""
+    from curate.training.templates import render
+
+    return [
+        render(template, "\n".join([*(turn["text"] for turn in turns), question]), answer)
+        for turns, question, answer in triples.select("turns", "question", "answer").iter_rows()
+    ]
+
+
+def warmup_rows(triple_ids: Sequence[str], settings: "Settings") -> set[str]:
+    """The rows on which the model first learns to copy, drawn by id."""
+    from curate.assignment import uniforms
+
+    drawn = uniforms(triple_ids, "warm-up", settings.seed)
+    return {triple_id for triple_id, number in zip(triple_ids, drawn, strict=True) if number < settings.warmup_share}
+
+
+def _too_long(triples: "pl.DataFrame", too_long: set[str], max_tokens: int) -> "pl.DataFrame":
+    import polars as pl
+
+    return triples.filter(pl.col("triple_id").is_in(sorted(too_long))).select(
+        pl.col("triple_id").alias("row_id"),
+        pl.lit(NAME).alias("stage"),
+        pl.lit("train.tokens").alias("rule"),
+        pl.lit(None, pl.Float64).alias("score"),
+        pl.lit(float(max_tokens)).alias("threshold"),
+        pl.lit(value=False).alias("kept"),
+        pl.lit(None, pl.String).alias("twin_id"),
+        pl.lit("prompt and target together are longer").alias("note"),
+    )

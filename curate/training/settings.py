@@ -1,0 +1,62 @@
+"""The settings of a training run, and the presets that give their defaults."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """`tokens_per_step` counts padded tokens of one batch times the batches whose gradients are summed."""
+
+    base: str | None
+    template: str
+    warmup_share: float
+    seed: int
+    device: str
+    epochs: float
+    lr_peak: float
+    lr_warmup_share: float
+    weight_decay: float
+    betas: tuple[float, float]
+    tokens_per_step: int
+    tokens_per_batch: int
+    max_tokens: int
+    vocabulary_size: int = 2048
+
+
+TINY = {
+    "epochs": 6.0,
+    "lr_peak": 5e-3,
+    "lr_warmup_share": 0.1,
+    "weight_decay": 0.01,
+    "betas": (0.9, 0.98),
+    "tokens_per_step": 2048,
+    "tokens_per_batch": 2048,
+    "max_tokens": 1024,
+}
+"""Measured on a synthetic editing task: docs/train.md."""
+
+REFERENCE = {
+    "epochs": 3.0,
+    "lr_peak": 2e-5,
+    "lr_warmup_share": 0.03,
+    "weight_decay": 0.0,
+    "betas": (0.9, 0.95),
+    "tokens_per_step": 256 * 512,
+    "tokens_per_batch": 8192,
+    "max_tokens": 2048,
+}
+"""The reference training of the paper's code: 256 rows a step (here counted as 512 tokens each), 3 epochs."""
+
+PRESETS = {
+    "tiny": {**TINY, "base": None},
+    "aligner-2b": {**REFERENCE, "base": "google/gemma-2b"},
+    "aligner-7b": {**REFERENCE, "base": "meta-llama/Llama-2-7b-hf"},
+}
+
+
+def settings(preset: str, template: str, warmup_share: float, seed: int, device: str, **given: object) -> Settings:
+    """The preset's settings, replaced by what is given and not None."""
+    values = {**PRESETS[preset], **{name: value for name, value in given.items() if value is not None}}
+    if "tokens_per_step" in given and given["tokens_per_step"] is not None:
+        values["tokens_per_batch"] = min(int(str(values["tokens_per_batch"])), int(str(given["tokens_per_step"])))
+    return Settings(template=template, warmup_share=warmup_share, seed=seed, device=device, **values)  # type: ignore[arg-type]

@@ -1,0 +1,1 @@
+"""The vocabulary that all packages share: typed tables, small records, protocols and errors."""

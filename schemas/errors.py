@@ -1,0 +1,88 @@
+"""The errors of this project: each says what happened, to what, and what to do next."""
+
+
+class CurateError(Exception):
+    """Base of all our errors: one sentence on what happened, one on what to do next."""
+
+    exit_code = 1
+
+    def __init__(self, what: str, *, do: str = "") -> None:
+        super().__init__(what)
+        self.what = what
+        self.do = do
+
+    def __str__(self) -> str:
+        return f"{self.what}\n  -> {self.do}" if self.do else self.what
+
+
+class UsageError(CurateError):
+    """The command was called in a way that cannot work (exit code 2)."""
+
+    exit_code = 2
+
+
+class ConfigError(UsageError):
+    """`pipelines.toml` is missing, unreadable or says something that we do not understand."""
+
+
+class MissingExtraError(CurateError):
+    """A stage needs a library that is not installed."""
+
+    def __init__(self, purpose: str, library: str, extra: str) -> None:
+        super().__init__(
+            f'{purpose} needs {library}: install the "{extra}" extra',
+            do=f"pip install 'aligner-curation[{extra}]'",
+        )
+
+
+class SourceError(CurateError):
+    """A source file is missing, broken as a whole, or of another shape than configured."""
+
+
+class StoreError(CurateError):
+    """A run directory is not what it should be: a file is missing or changed since it was published."""
+
+
+class LockedError(CurateError):
+    """Another process is writing into the same run directory."""
+
+
+class AccountingError(CurateError):
+    """A stage tried to publish tables whose rows do not add up: a bug in the stage, never a user's fault."""
+
+
+class StageNotReadyError(CurateError):
+    """The input of a stage is missing or stale."""
+
+
+class StageError(CurateError):
+    """A stage cannot go on although its input is there."""
+
+
+class ReleaseError(CurateError):
+    """A release is missing, incomplete or differs from its manifest."""
+
+
+class ShapeError(CurateError):
+    """A matrix has another shape, type or length of rows than the function needs."""
+
+
+class RequestError(CurateError):
+    """One request failed for good: it becomes a failure row of this kind, and the run goes on."""
+
+    def __init__(self, kind: str, detail: str) -> None:
+        super().__init__(f"{kind}: {detail}")
+        self.kind = kind
+        self.detail = detail
+
+
+class ProviderBusyError(RequestError):
+    """A passing fault (429, 5xx, time-out, broken connection): the same request may succeed later."""
+
+    def __init__(self, kind: str, detail: str, retry_after_s: float | None = None) -> None:
+        super().__init__(kind, detail)
+        self.retry_after_s = retry_after_s
+
+
+class ProviderDownError(RequestError):
+    """No request to this provider can succeed (bad key, unknown model, no quota): it stops, others go on."""

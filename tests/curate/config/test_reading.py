@@ -1,0 +1,113 @@
+from pathlib import Path
+
+import pytest
+
+from curate.config.reading import key_lines, read_pipeline
+from schemas.errors import ConfigError
+
+GOOD = """
+[pipelines.demo]
+seed = 7
+
+[[pipelines.demo.sources]]
+path = "prompts.jsonl"
+field = "instruction"
+license = "MIT"
+"""
+
+
+def written(folder: Path, text: str) -> Path:
+    path = folder / "pipelines.toml"
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def fault(folder: Path, text: str) -> str:
+    with pytest.raises(ConfigError) as caught:
+        read_pipeline(written(folder, text))
+    return str(caught.value)
+
+
+def test_paths_start_at_the_file_and_the_workdir_has_a_default(tmp_path):
+    pipeline = read_pipeline(written(tmp_path, GOOD))
+    assert pipeline.path("prompts.jsonl") == tmp_path / "prompts.jsonl"
+    assert pipeline.workdir == tmp_path / "runs" / "demo"
+    assert pipeline.config.seed == 7
+
+
+@pytest.mark.parametrize(
+    ("line", "place", "near"),
+    [
+        ("[pipelines.demo]\nsede = 3", ":2: [pipelines.demo]", '"seed"'),
+        (
+            '[[pipelines.demo.sources]]\npath = "a.jsonl"\nfield = "x"\nlisence = "MIT"',
+            ":4: [pipelines.demo.sources[1]]",
+            '"license"',
+        ),
+        (
+            '[pipelines.demo.filter.thresholds]\n"length.characters" = { mni = 3 }',
+            ":2: [pipelines.demo.filter",
+            '"min"',
+        ),
+        (
+            '[[pipelines.demo.generate.models]]\nname = "a"\nprovider = "openai"\n\nsampling = { temprature = 1 }',
+            ":5: [pipelines.demo.generate.models[1].sampling]",
+            '"temperature"',
+        ),
+        ("[pipelines.demo.annotate.label_studio]\nurk = 1", ":2: [pipelines.demo.annotate.label_studio]", '"url"'),
+    ],
+)
+def test_an_unknown_key_is_named_with_line_table_and_nearest_known_key(tmp_path, line, place, near):
+    text = fault(tmp_path, line)
+    assert place in text
+    assert f"did you mean {near}?" in text
+
+
+def test_all_faults_are_told_at_once(tmp_path):
+    text = fault(tmp_path, '[pipelines.demo]\nsede = 3\nseed = "x"\n')
+    assert ":2:" in text
+    assert ":3:" in text
+
+
+def test_a_file_that_is_no_toml_is_named_with_its_line(tmp_path):
+    assert "line 2" in fault(tmp_path, "[pipelines.demo]\nseed = = 3\n")
+
+
+def test_a_missing_file_is_named(tmp_path):
+    with pytest.raises(ConfigError, match="there is no such file"):
+        read_pipeline(tmp_path / "nothing.toml")
+
+
+def test_an_unknown_pipeline_names_the_nearest(tmp_path):
+    with pytest.raises(ConfigError, match='did you mean "demo"'):
+        read_pipeline(written(tmp_path, GOOD), "demmo")
+
+
+def test_two_pipelines_ask_for_a_choice(tmp_path):
+    path = written(tmp_path, GOOD + "[pipelines.other]\n")
+    with pytest.raises(ConfigError, match="demo, other"):
+        read_pipeline(path)
+    assert read_pipeline(path, "other").name == "other"
+
+
+def test_the_same_source_path_twice_is_refused(tmp_path):
+    source = '[[pipelines.demo.sources]]\npath = "a.jsonl"\nfield = "x"\n'
+    assert "duplicate source path: a.jsonl" in fault(tmp_path, source * 2)
+
+
+def test_a_budget_needs_prices(tmp_path):
+    model = '[[pipelines.demo.generate.models]]\nname = "m"\nprovider = "openai"\n'
+    text = f"[pipelines.demo.generate]\nbudget_usd = 5\n{model}"
+    assert "budget_usd needs a price for each model; none for: m" in fault(tmp_path, text)
+
+
+def test_a_field_belongs_to_the_shape_field_alone(tmp_path):
+    assert 'shape = "field"' in fault(tmp_path, '[[pipelines.demo.sources]]\npath = "a.jsonl"\n')
+
+
+def test_lines_are_found_in_tables_of_tables():
+    lines = key_lines('[a]\nx = 1\n\n[[a.b]]\ny = 2\n[[a.b]]\n"z.w" = 3\n[a.b.c]\nq = 1\n')
+    assert lines["a", "x"] == 2
+    assert lines["a", "b", 0, "y"] == 5
+    assert lines["a", "b", 1, "z.w"] == 7
+    assert lines["a", "b", 1, "c", "q"] == 9

@@ -1,0 +1,22 @@
+from pathlib import Path
+
+from curate.config import model
+from curate.config.reference import PAGE, TABLES, page
+
+
+def test_the_reference_page_equals_the_typed_configuration():
+    root = Path(__file__).parents[3]
+    assert (root / PAGE).read_text(encoding="utf-8") == page(), "run: python -m curate.config.reference"
+
+
+def test_every_key_of_every_table_says_what_it_means():
+    unsaid = [
+        (title, name) for title, table in TABLES for name, key in table.model_fields.items() if not key.description
+    ]
+    assert unsaid == []
+
+
+def test_the_page_holds_every_table_of_the_configuration():
+    tables = {one for one in vars(model).values() if isinstance(one, type) and issubclass(one, model.Table)}
+    hidden = {model.Table, model.FileConfig, model.CallConfig}
+    assert tables - hidden == {table for _, table in TABLES}
