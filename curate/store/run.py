@@ -114,7 +114,8 @@ class Draft:
             frame = TABLES[table].validate(frame, cast=True)
         shards = self._tables.setdefault(table, [])
         name = f"{table}-{len(shards):05d}.parquet"
-        frame.write_parquet(self.scratch / name, compression="zstd", row_group_size=ROW_GROUP_ROWS)
+        with (self.scratch / name).open("wb") as file:
+            frame.write_parquet(file, compression="zstd", row_group_size=ROW_GROUP_ROWS)
         shards.append((name, frame.height))
         if table == "verdicts":
             self._count_verdicts(frame)

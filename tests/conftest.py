@@ -1,0 +1,42 @@
+"""Fixtures of all tests: a small pipeline on recorded data, and ways to read what it published."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from curate.config.model import Pipeline
+from curate.config.reading import read_pipeline
+from curate.identity import file_hash
+from curate.pipeline import run_all
+from tests.small import write_small_pipeline
+
+
+@pytest.fixture
+def small(tmp_path: Path) -> Path:
+    """The configuration file of a pipeline with 24 prompts, two recorded models and one recorded annotator."""
+    return write_small_pipeline(tmp_path)
+
+
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Pipeline:
+    """The small pipeline, run to its end once for all tests that only read."""
+    pipeline = read_pipeline(write_small_pipeline(tmp_path_factory.mktemp("finished")))
+    assert run_all(pipeline, lambda _: None)
+    return pipeline
+
+
+def published_hashes(workdir: Path) -> dict[str, str]:
+    """SHA-256 of every published file: tables, models, manifests and releases; no lock, ledger or journal."""
+    loose = {"ledger.sqlite", "ledger.sqlite-wal", "ledger.sqlite-shm", "journal.jsonl", ".lock"}
+    return {
+        path.relative_to(workdir).as_posix(): file_hash(path)
+        for path in sorted(workdir.rglob("*"))
+        if path.is_file() and path.name not in loose
+    }
+
+
+def lines(path: Path, rows: list[object]) -> Path:
+    """A file of JSON lines."""
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    return path

@@ -1,0 +1,180 @@
+"""Answers over real sockets: each prompt paid once, faults retried or told, budgets and keys respected."""
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+
+import pytest
+
+from curate.config.model import Pipeline
+from curate.ledger import Ledger
+from curate.pipeline import run_stage
+from curate.store.run import RunStore
+from schemas.errors import ConfigError, StageError
+
+
+def generate(pipeline: Pipeline, *, again: bool = False):
+    run_stage(pipeline, "filter", lambda _: None, again=False)
+    run_stage(pipeline, "generate", lambda _: None, again=again)
+    return RunStore(pipeline.workdir)
+
+
+@pytest.mark.parametrize("provider", ["openai", "anthropic"])
+def test_every_prompt_gets_its_answer(served, server, provider):
+    store = generate(served(provider))
+    answers = store.table("generate", "answers").collect()
+    prompts = store.table("filter", "prompts").collect()
+    joined = answers.join(prompts, on="prompt_id", validate="1:1", suffix="_asked")
+    assert joined.height == 5
+    assert (joined["text"] == "Answer to: " + joined["text_asked"]).all()
+    assert set(server.asked.values()) == {1}
+
+
+def test_sampling_settings_are_sent(served, server):
+    generate(
+        served(keys="sampling = { temperature = 0.5, top_k = 10, repetition_penalty = 1.1, max_tokens = 9 }", prompts=1)
+    )
+    body = server.bodies[0]
+    assert (body["temperature"], body["top_k"], body["repetition_penalty"], body["max_tokens"]) == (0.5, 10, 1.1, 9)
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        (429, {"Retry-After": "0.05"}, b'{"error": {"message": "slow down"}}'),
+        (500, {}, b"oops"),
+        (503, {}, b"{}"),
+        (529, {}, b"{}"),
+        (0, {}, b""),
+    ],
+)
+@pytest.mark.parametrize("provider", ["openai", "anthropic"])
+def test_a_passing_fault_is_asked_again(served, server, provider, fault):
+    server.faults = [fault]
+    store = generate(served(provider))
+    assert store.published("generate").accounting.kept == 5
+    assert server.asked.total() == 6
+
+
+@pytest.mark.parametrize(
+    ("body", "kind"),
+    [
+        (b"<html>gateway</html>", "malformed"),
+        (b'{"error": {"message": "sorry"}}', "error_reply"),
+        (b'{"choices": []}', "malformed"),
+        (b'{"choices": [{"message": {"content": ""}, "finish_reason": "stop"}]}', "empty_answer"),
+        (b'{"choices": [{"message": {"content": "half"}, "finish_reason": "length"}]}', "truncated"),
+        (b'{"choices": [{"message": {"content": "x"}, "finish_reason": "content_filter"}]}', "content_filter"),
+        (b'{"choices": [{"message": {"content": "a\\ud800"}, "finish_reason": "stop"}]}', "invalid_unicode"),
+    ],
+)
+def test_a_reply_that_is_no_answer_is_a_failure_row_and_is_not_paid_again(served, server, body, kind):
+    server.faults = [(200, {}, body)]
+    pipeline = served()
+    store = generate(pipeline)
+    assert store.published("generate").failed_by == {kind: 1}
+    generate(pipeline, again=True)
+    assert server.asked.total() == 5
+
+
+def test_a_refused_request_is_a_failure_row_with_the_servers_words(served, server):
+    server.faults = [(400, {}, b'{"error": {"message": "prompt too long for this model"}}')]
+    failures = generate(served()).table("generate", "failures").collect()
+    assert failures["kind"].to_list() == ["refused_request"]
+    assert "prompt too long" in failures["detail"][0]
+
+
+def test_a_wrong_key_stops_the_provider_and_is_shown_nowhere(served, monkeypatch):
+    monkeypatch.setenv("TEST_KEY", "wrong-key")
+    pipeline = served(keys='api_key_env = "TEST_KEY"')
+    with pytest.raises(StageError, match=r"served: unauthorized: 401: .*\*\*\*") as caught:
+        generate(pipeline)
+    assert "wrong-key" not in str(caught.value)
+    everything = b"".join(path.read_bytes() for path in pipeline.workdir.rglob("*") if path.is_file())
+    assert b"wrong-key" not in everything
+
+
+def test_a_key_that_is_not_set_is_named_before_any_call(served, server):
+    with pytest.raises(ConfigError, match="the environment variable NO_SUCH_KEY"):
+        generate(served(keys='api_key_env = "NO_SUCH_KEY"'))
+    assert not server.asked
+
+
+def test_a_dead_server_stops_the_stage_and_keeps_what_came(served, server):
+    pipeline = served(prompts=40, keys="max_attempts = 1\nmax_in_flight = 4")
+    server.faults = [(200, {}, b'{"choices": [{"message": {"content": "kept"}, "finish_reason": "stop"}]}')]
+    server.faults += [(500, {}, b"dead")] * 40
+    with pytest.raises(StageError, match="calls in a row failed; the last: server_error: 500"):
+        generate(pipeline)
+    server.faults = []
+    assert generate(pipeline).published("generate").accounting.kept == 40
+
+
+def test_a_hard_budget_is_never_passed_and_resumes_where_it_stopped(served, server):
+    server.answer = lambda _: "ten words " * 5
+    price = "price = { input = 1000000, output = 1000000 }\nsampling = { max_tokens = 20 }\nmax_in_flight = 2"
+    with pytest.raises(StageError, match="the budget is used up"):
+        generate(served(prompts=20, keys=price, generate="budget_usd = 250"))
+    with Ledger(served(prompts=20).workdir / "ledger.sqlite") as ledger:
+        spent = ledger.spent_nano_usd("generate") / 1e9
+    assert 0 < spent <= 250
+    asked = server.asked.total()
+    assert (
+        generate(served(prompts=20, keys=price, generate="budget_usd = 5000")).published("generate").accounting.kept
+        == 20
+    )
+    assert server.asked.total() == 20 > asked
+
+
+def test_one_more_prompt_asks_once_more(served, server):
+    generate(served(prompts=5))
+    generate(served(prompts=6))
+    assert set(server.asked.values()) == {1}
+
+
+def test_a_server_that_moves_is_not_asked_again(served, server, tmp_path):
+    generate(served())
+    text = (tmp_path / "pipelines.toml").read_text().replace(server.url, "http://127.0.0.1:9")
+    (tmp_path / "pipelines.toml").write_text(text)
+    from curate.config.reading import read_pipeline
+
+    moved = read_pipeline(tmp_path / "pipelines.toml")
+    assert generate(moved, again=True).published("generate").accounting.kept == 5
+
+
+def test_pace_is_kept(served):
+    started = time.monotonic()
+    generate(served(prompts=6, keys="requests_per_minute = 600"))
+    assert time.monotonic() - started >= 0.5
+
+
+def test_killed_runs_ask_again_at_most_what_was_in_flight(served, server, tmp_path):
+    width, kills = 4, 6
+    pipeline = served(prompts=60, keys=f"max_in_flight = {width}")
+    run_stage(pipeline, "filter", lambda _: None, again=False)
+    code = "import sys; sys.argv = ['curate', 'run', '--stage', 'generate', '-c', {!r}]; from curate.cli import main; main()"
+    victim = {}
+
+    def kill_after_a_while():
+        with lock:
+            victim["left"] -= 1
+            if victim["left"] == 0:
+                os.kill(victim["pid"], signal.SIGKILL)
+        time.sleep(0.02)
+
+    lock = threading.Lock()
+    server.before_answer = kill_after_a_while
+    for _ in range(kills):
+        victim["left"] = 9
+        process = subprocess.Popen(
+            [sys.executable, "-c", code.format(str(tmp_path / "pipelines.toml"))], stderr=subprocess.PIPE
+        )
+        victim["pid"] = process.pid
+        process.communicate()
+        assert process.returncode == -signal.SIGKILL
+    server.before_answer = lambda: None
+    assert generate(pipeline).published("generate").accounting.kept == 60
+    assert server.asked.total() <= 60 + kills * width
