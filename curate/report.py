@@ -101,15 +101,27 @@ def _with_texts(store: RunStore, corrections: "pl.LazyFrame") -> "pl.LazyFrame":
 
 
 def word_diff(old: str, new: str) -> Iterator[tuple[str, str]]:
-    """Pieces (same, removed or added; text) that turn the old text into the new one, by words."""
+    """Pieces (same, removed or added; text) that turn the old text into the new one, by words.
+
+    Changes that only white space parts are one change: a rewritten clause reads as two texts, not word by word.
+    """
     before, after = WORD.findall(old), WORD.findall(new)
+    removed, added = "", ""
     for what, start, end, new_start, new_end in difflib.SequenceMatcher(
         None, before, after, autojunk=False
     ).get_opcodes():
-        if what == "equal":
-            yield "same", "".join(before[start:end])
-        else:
-            if end > start:
-                yield "removed", "".join(before[start:end])
-            if new_end > new_start:
-                yield "added", "".join(after[new_start:new_end])
+        gone, come = "".join(before[start:end]), "".join(after[new_start:new_end])
+        if what != "equal" or (gone.isspace() and (removed or added) and end < len(before)):
+            removed, added = removed + gone, added + come
+            continue
+        yield from _change(removed, added)
+        removed, added = "", ""
+        yield "same", gone
+    yield from _change(removed, added)
+
+
+def _change(removed: str, added: str) -> Iterator[tuple[str, str]]:
+    if removed:
+        yield "removed", removed
+    if added:
+        yield "added", added

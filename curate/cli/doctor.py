@@ -3,9 +3,11 @@
 import importlib.metadata
 import importlib.util
 import os
+import socket
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 import typer
 
@@ -14,6 +16,8 @@ from curate.cli.output import print_json, table
 
 if TYPE_CHECKING:
     from curate.config.model import AnnotatorConfig, ModelConfig
+
+CONNECT_TIMEOUT_S = 2.0
 
 LIBRARIES = {
     "llm": ("openai", "anthropic", "aiohttp"),
@@ -93,7 +97,20 @@ def _configuration(config: Path, pipeline: str | None) -> list[dict[str, Any]]:
         if one.api_key_env and not os.environ.get(one.api_key_env):
             do = f"export {one.api_key_env}=…"
             findings.append(_finding(f"key of {one.name}", f"{one.api_key_env} is not set", do, is_needed=True))
-    return findings
+    addresses = {one.base_url: one.name for one in reversed(models) if one.base_url}
+    return findings + [_server(url, name) for url, name in reversed(addresses.items())]
+
+
+def _server(url: str, name: str) -> dict[str, Any]:
+    """Whether something listens there; no request is sent."""
+    address = urlsplit(url)
+    port = address.port or {"http": 80, "https": 443}.get(address.scheme, 0)
+    try:
+        socket.create_connection((address.hostname or "", port), timeout=CONNECT_TIMEOUT_S).close()
+    except OSError as error:
+        do = "start it, or correct base_url"
+        return _finding(f"server of {name}", f"{url}: {error.strerror or error}", do, is_needed=True)
+    return _finding(f"server of {name}", f"{url}: something listens")
 
 
 def _version(library: str) -> str | None:

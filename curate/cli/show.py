@@ -54,7 +54,8 @@ def _shown(row: dict[str, Any]) -> str:
         lines.append(paragraph("answer", visible(row["answer"])))
     rest = {name: value for name, value in row.items() if name not in DIFFED and value not in (None, [])}
     if lines:
-        keys = ("triple_id", "correction_id", "pair_id", "upstream_model", "model", "annotator", "split")
+        row_id = next((name for name in ("triple_id", "correction_id", "pair_id") if name in rest), "")
+        keys = (row_id, "upstream_model", "model", "annotator", "split")
         shown = {name: rest[name] for name in keys if name in rest}
         return "\n".join(
             [*lines, "           " + visible("  ".join(f"{name} {value}" for name, value in shown.items()))]
