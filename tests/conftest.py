@@ -12,6 +12,16 @@ from curate.pipeline import run_all
 from tests.small import write_small_pipeline
 
 
+ROOT = Path(__file__).parent.parent
+REAL_DATA = ROOT.parent / "shared" / "data"
+
+
+def needs_real_data() -> None:
+    """Skip, and say so, where the real prompts, answers and corrections do not lie beside the checkout."""
+    if not (REAL_DATA / "README.md").is_file():
+        pytest.skip(f"NOT TESTED ON REAL DATA: there is none at {REAL_DATA}")
+
+
 @pytest.fixture
 def small(tmp_path: Path) -> Path:
     """The configuration file of a pipeline with 24 prompts, two recorded models and one recorded annotator."""
