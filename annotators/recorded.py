@@ -39,7 +39,7 @@ class RecordedCorrections:
         return found.encode("utf-8")
 
     def correction(self, task: CorrectionTask, response: bytes) -> str:
-        """The recorded text as it stands; equal to the answer but for white space at its ends, it is the answer."""
+        """The recorded text without white space at its ends; where only that differs, it is the answer itself."""
         text = response.decode("utf-8")
         if not text.strip():
             raise RequestError("empty_correction", "the recorded correction is empty")

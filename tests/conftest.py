@@ -11,7 +11,6 @@ from curate.identity import file_hash
 from curate.pipeline import run_all
 from tests.small import write_small_pipeline
 
-
 ROOT = Path(__file__).parent.parent
 REAL_DATA = ROOT.parent / "shared" / "data"
 

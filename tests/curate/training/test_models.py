@@ -1,0 +1,67 @@
+"""Models are saved so that transformers reads them, loaded from a directory as a base, and refused clearly."""
+
+import pytest
+import torch
+
+from curate.config.reading import read_pipeline
+from curate.pipeline import run_stage
+from curate.store.run import RunStore
+from curate.training import models
+from schemas.errors import StageError
+
+
+@pytest.fixture(scope="module")
+def trained(finished):
+    return str(RunStore(finished.workdir).file("train", "aligner"))
+
+
+def test_a_saved_model_gives_the_same_logits(tmp_path):
+    tokenizer = models.train_tokenizer(["some text to learn from"], 300)
+    model = models.tiny_model(tokenizer, 64, seed=1).eval()
+    models.save(model, tokenizer, tmp_path)
+    again, _ = models.load(str(tmp_path), torch.device("cpu"))
+    ids = torch.arange(20).reshape(1, 20)
+    assert torch.equal(again.eval()(input_ids=ids).logits, model(input_ids=ids).logits)
+
+
+def test_tokenizer_model_and_generation_agree_on_eos(trained):
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    tokenizer, model = AutoTokenizer.from_pretrained(trained), AutoModelForCausalLM.from_pretrained(trained)
+    assert tokenizer.eos_token_id == model.config.eos_token_id == model.generation_config.eos_token_id
+    assert tokenizer.pad_token_id == model.config.pad_token_id != tokenizer.eos_token_id
+
+
+def test_training_goes_on_from_a_local_base(small, finished, trained):
+    small.write_text(small.read_text().replace('preset = "tiny"', f'preset = "tiny"\nbase = "{trained}"'))
+    pipeline = read_pipeline(small)
+    for stage in ("filter", "generate", "dedup", "annotate", "release", "train"):
+        run_stage(pipeline, stage, lambda _: None, again=False)
+    before = RunStore(finished.workdir).published("train").notes["last_loss"]
+    assert RunStore(pipeline.workdir).published("train").notes["last_loss"] < before
+
+
+def test_a_base_without_a_padding_token_gets_one(tmp_path):
+    tokenizer = models.train_tokenizer(["some text to learn from"], 300)
+    model = models.tiny_model(tokenizer, 64, seed=1)
+    models.save(model, tokenizer, tmp_path)
+    config = tmp_path / "tokenizer_config.json"
+    config.write_text(config.read_text().replace('"pad_token": "<pad>"', '"pad_token": "</s>"'))
+    loaded, found = models.load(str(tmp_path), torch.device("cpu"))
+    assert found.pad_token_id != found.eos_token_id
+    assert loaded.get_input_embeddings().num_embeddings >= len(found)
+
+
+def test_a_base_that_cannot_be_loaded_is_told(tmp_path):
+    with pytest.raises(StageError, match="no/such-model cannot be loaded"):
+        models.load("no/such-model", torch.device("cpu"))
+
+
+def test_rows_over_the_longest_length_are_dropped_with_a_verdict(small):
+    small.write_text(small.read_text().replace("max_tokens = 256", "max_tokens = 60"))
+    pipeline = read_pipeline(small)
+    for stage in ("filter", "generate", "dedup", "annotate", "release", "train"):
+        run_stage(pipeline, stage, lambda _: None, again=False)
+    trained = RunStore(pipeline.workdir).published("train")
+    assert 0 < trained.dropped_by["train.tokens"] < trained.accounting.rows_in
+    assert RunStore(pipeline.workdir).table("train", "rows").collect()["target_tokens"].min() > 0
