@@ -1,0 +1,1 @@
+"""The form that all benchmarks share: data, measured child processes, ratios with targets."""
