@@ -1,6 +1,7 @@
 """Fixtures of all tests: a small pipeline on recorded data, and ways to read what it published."""
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -33,6 +34,16 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Pipeline:
     pipeline = read_pipeline(write_small_pipeline(tmp_path_factory.mktemp("finished")))
     assert run_all(pipeline, lambda _: None)
     return pipeline
+
+
+@pytest.fixture(scope="session")
+def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the examples and the preset, in which the demo was run to its end."""
+    folder = tmp_path_factory.mktemp("checkout")
+    shutil.copytree(ROOT / "examples", folder / "examples")
+    shutil.copy(ROOT / "pipelines.toml", folder)
+    assert run_all(read_pipeline(folder / "examples" / "demo" / "pipelines.toml"), lambda _: None)
+    return folder
 
 
 def published_hashes(workdir: Path) -> dict[str, str]:

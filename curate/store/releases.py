@@ -158,9 +158,11 @@ def _write(scratch: Path, triples: Sequence[Path]) -> None:
             for shard in triples:
                 frame = pl.read_parquet(shard).filter(pl.col("split") == split)
                 lines.write(frame.write_ndjson().encode("utf-8"))
-                for line in frame.select(REFERENCE_COLUMNS).write_ndjson().encode("utf-8").splitlines():
-                    array.write((b"\n" if is_first else b",\n") + line)
-                    is_first = False
+                if frame.is_empty():
+                    continue
+                objects = frame.select(REFERENCE_COLUMNS).write_ndjson().encode("utf-8").rstrip(b"\n")
+                array.write((b"\n" if is_first else b",\n") + objects.replace(b"\n", b",\n"))
+                is_first = False
             array.write(b"\n]\n")
 
 
