@@ -55,8 +55,10 @@ wheel: setup  ## build, install without extras in a clean environment, smoke tes
 	rm -rf dist && $(BIN)/hatchling build
 	$(PYTHON) -m venv dist/venv
 	$(BIN)/uv pip install --quiet --python dist/venv/bin/python -c requirements.lock dist/*.whl
+	cp -r examples dist/examples
 	dist/venv/bin/curate --help > /dev/null
-	dist/venv/bin/curate run --stage filter -c $(DEMO) --json > /dev/null
+	dist/venv/bin/curate run --stage filter -c dist/$(DEMO)
+	! dist/venv/bin/python -c "import torch" 2> /dev/null
 	@echo "the wheel installs without extras, and filters"
 
 lock: setup  ## resolve the newest versions anew; torch without a local version, so that one lock serves all machines

@@ -1,8 +1,10 @@
 """`curate` and its commands; the one place that catches every error."""
 
+import importlib.metadata
 import os
 import sys
 import traceback
+from typing import Annotated
 
 import typer
 
@@ -21,6 +23,23 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(importlib.metadata.version("aligner-curation"))
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")
+    ] = False,
+) -> None:
+    pass
+
+
 app.command("run")(run.command)
 app.command("status")(status.command)
 app.command("show")(show.command)

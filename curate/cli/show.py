@@ -14,7 +14,7 @@ def command(
     table: Annotated[
         str,
         typer.Argument(
-            help="prompts, answers, pairs, corrections, triples, corrected, verdicts, failures, clusters, scores."
+            help="prompts, scores, answers, pairs, clusters, corrections, triples, rows, corrected, verdicts, failures."
         ),
     ],
     where: Annotated[list[str] | None, typer.Option(help="column=value; may be given more than once.")] = None,

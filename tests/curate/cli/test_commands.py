@@ -1,5 +1,6 @@
 """The commands as a user types them: output, JSON, exit codes 0, 1, 2 and 3, and errors that say what to do."""
 
+import importlib.metadata
 import json
 import shutil
 import subprocess
@@ -38,6 +39,10 @@ def test_every_command_has_help(command):
 
 def test_without_a_command_the_help_is_shown():
     assert "Commands" in curate(code=2).stdout + curate(code=2).stderr
+
+
+def test_the_version_is_that_of_the_distribution():
+    assert curate("--version").stdout.strip() == importlib.metadata.version("aligner-curation")
 
 
 def test_status_sums_in_every_stage(config):
