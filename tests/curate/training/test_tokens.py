@@ -6,9 +6,11 @@ import pytest
 import torch
 
 from curate.training import models
-from curate.training.loop import row_losses, schedule, summed_loss
+from curate.training.loop import row_losses, schedule, summed_loss, train
+from curate.training.settings import settings
 from curate.training.templates import TEMPLATES, WRAPPER, render
 from curate.training.tokens import IGNORED, TokenRow, batches, prompt_ids, tensors, token_rows
+from schemas.errors import StageError
 
 TEXTS = ["How tall is the tower?", "It is 30 metres tall.", "It is about thirty metres tall, I think."]
 
@@ -108,3 +110,10 @@ def test_texts_with_braces_are_shown_as_they_are():
     assert text == WRAPPER.replace("{input}", TEMPLATES["T1"].replace("{question} | {answer}", "@")).replace(
         "@", "{answer} {0} | {question} {input}"
     )
+
+
+def test_a_loss_that_is_not_finite_stops_the_run(tokenizer, made):
+    wild = models.tiny_model(tokenizer, 128, seed=0)
+    hot = settings("tiny", "T1", 0.0, 1, "cpu", lr_peak=1e30, tokens_per_step=64)
+    with pytest.raises(StageError, match="the loss of step [0-9]+ \\(correct\\) is nan"):
+        train(wild, made, 9, hot, "correct", lambda _: None)
