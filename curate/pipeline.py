@@ -120,6 +120,9 @@ def _status(pipeline: Pipeline, store: RunStore, name: str, earlier: dict[str, S
         key = importlib.import_module(module).key(pipeline, store)
     except CurateError as error:
         return StageStatus(name, "missing" if manifest is None else "stale", None, manifest, error.what)
+    if manifest is not None and (touched := store.touched(manifest)):
+        problem = f"{touched} is missing or was changed since it was published; it will be made anew"
+        return StageStatus(name, "stale", key, manifest, problem)
     failed = store.failed(name)
     found = state(manifest, failed, fingerprint(key))
     return StageStatus(name, found, key, manifest, failed.what if failed is not None and found == "failed" else "")

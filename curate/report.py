@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from curate.config.model import Pipeline
 from curate.ledger import calls_by_model
-from curate.pipeline import survey
+from curate.pipeline import STAGES, survey
 from curate.store import releases
 from curate.store.run import RunStore
 from schemas.errors import StoreError, UsageError
@@ -80,8 +80,11 @@ def _table(pipeline: Pipeline, table: str, stage: str | None) -> "pl.LazyFrame":
 
     if table not in TABLES and table not in EVERYWHERE:
         raise UsageError(f"there is no table {table}", do=f"tables: {', '.join([*TABLES, *EVERYWHERE])}")
+    holders = TABLES.get(table, tuple(STAGES))
+    if stage and stage not in holders:
+        raise UsageError(f"the stage {stage} has no table {table}", do=f"it stands in: {', '.join(holders)}")
     store = RunStore(pipeline.workdir)
-    stages = (stage,) if stage else TABLES.get(table) or [status.name for status in survey(pipeline)]
+    stages = (stage,) if stage else holders
     found = [name for name in stages if (manifest := store.manifest(name)) and table in manifest.tables]
     if not found:
         raise StoreError(f"{table}: nothing is published yet", do=f"curate run --stage {stages[0]}")

@@ -109,3 +109,15 @@ def test_corrected_corrections_make_the_next_patch_release(small):
     for stage in ("annotate", "release"):
         run_stage(pipeline, stage, lambda _: None, again=False)
     assert status(pipeline)["releases"] == ["1.0.0", "1.0.1"]
+
+
+@pytest.mark.parametrize("table", ["prompts", "scores", "verdicts"])
+@pytest.mark.parametrize("touch", [lambda path: path.unlink(), lambda path: path.write_bytes(b"PAR1")])
+def test_a_published_file_that_was_touched_is_made_anew(small, touch, table):
+    pipeline = read_pipeline(small)
+    run_stage(pipeline, "filter", lambda _: None, again=False)
+    before = published_hashes(pipeline.workdir)
+    touch(next((pipeline.workdir / "filter").glob(f"data-*/{table}-00000.parquet")))
+    assert states(pipeline)["filter"] == "stale"
+    run_stage(pipeline, "filter", lambda _: None, again=False)
+    assert published_hashes(pipeline.workdir) == before

@@ -60,6 +60,11 @@ def main() -> None:
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
+    except OSError as error:
+        where = f": {error.filename}" if error.filename else ""
+        sys.stderr.write(f"error: the system says: {error.strerror or error}{where}\n")
+        sys.stderr.write("  -> check free space and permissions; what was published is whole, run again\n")
+        sys.exit(1)
     except Exception as error:  # noqa: BLE001  the last line of defence: whatever it is, the user gets one message
         if os.environ.get("CURATE_TRACEBACK"):
             traceback.print_exc()

@@ -124,7 +124,10 @@ def _chosen(folder: Path, version: str | None) -> Path:
 
     known = versions(folder)
     if version is None and not known:
-        raise ReleaseError(f"there is no release in {folder}", do="curate run --stage release")
+        raise ReleaseError(
+            f"there is no release in {folder}",
+            do="curate run --stage release, with --again where it says that nothing is to do",
+        )
     release = folder / (version or known[-1])
     if version is not None and version not in known:
         raise ReleaseError(f"there is no release {version} in {folder}", do=f"releases: {', '.join(known) or 'none'}")

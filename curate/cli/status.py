@@ -36,7 +36,7 @@ def command(pipeline: PipelineName = None, config: ConfigFile = DEFAULT_CONFIG, 
     typer.echo(f"\nReleases: {', '.join(found['releases']) or 'none'}")
     for stage in found["stages"]:
         if problem := stage.get("problem"):
-            typer.echo(f"\n{stage['stage']} cannot go on: {visible(problem)}")
+            typer.echo(f"\n{stage['stage']} is {stage['state']}: {visible(problem)}")
 
 
 def _row(stage: dict[str, Any]) -> list[Any]:

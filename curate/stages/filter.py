@@ -40,7 +40,12 @@ def run(pipeline: Pipeline, store: RunStore, key: dict[str, Any], progress: Prog
     config = pipeline.config.filter
     rows_in = store.published("import").rows("prompts")
     known = store.manifest(NAME)
-    are_known = known is not None and known.key.get("scores") == key["scores"] and not config.languages
+    are_known = (
+        known is not None
+        and known.key.get("scores") == key["scores"]
+        and not config.languages
+        and not store.touched(known)
+    )
     with store.draft(NAME, key, unit="prompt", kept="prompts") as draft:
         done = 0
         scored = _known_scores(store) if are_known else _new_scores(store, config)

@@ -51,13 +51,18 @@ class RunStore:
         manifest = self.published(stage)
         folder = self.workdir / stage / manifest.folder
         for shard in manifest.tables.get(table, []):
-            path = folder / shard.name
-            if not path.is_file() or path.stat().st_size != shard.size_bytes:
+            if _is_touched(folder, shard):
                 raise StoreError(
-                    f"{path} is missing or was changed since it was published",
+                    f"{folder / shard.name} is missing or was changed since it was published",
                     do=f"curate run --stage {stage} --again makes it anew",
                 )
         return [folder / shard.name for shard in manifest.tables.get(table, [])]
+
+    def touched(self, manifest: Manifest) -> str:
+        """The first published file that is missing or of another size, "" where all are there; reads no file."""
+        folder = self.workdir / manifest.stage / manifest.folder
+        files = [*(shard for shards in manifest.tables.values() for shard in shards), *manifest.files]
+        return next((str(folder / file.name) for file in files if _is_touched(folder, file)), "")
 
     def frames(self, stage: str, table: str) -> "Iterator[pl.DataFrame]":
         """One published table, shard by shard."""
@@ -191,6 +196,11 @@ class Draft:
         first = against.unique("row_id", keep="first", maintain_order=True)
         self._dropped_by.update(first["rule"].to_list())
         self._tagged_by.update(frame.filter(pl.col("kept"))["rule"].to_list())
+
+
+def _is_touched(folder: Path, file: File) -> bool:
+    path = folder / file.name
+    return not path.is_file() or path.stat().st_size != file.size_bytes
 
 
 def _is_whole(folder: Path, manifest: Manifest) -> bool:

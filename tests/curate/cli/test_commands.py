@@ -163,6 +163,8 @@ def test_people_must_act_gives_exit_code_3(copied):
         (["show", "prompst"], 2, "there is no table prompst"),
         (["show", "prompts", "--where", "model"], 2, "--where needs column=value"),
         (["show", "prompts", "--where", "modle=x"], 2, "has no column modle"),
+        (["show", "prompts", "--stage", "train"], 2, "the stage train has no table prompts"),
+        (["show", "verdicts", "--stage", "nope"], 2, "the stage nope has no table verdicts"),
         (["run", "-c", "nowhere.toml"], 2, "nowhere.toml"),
         (["run", "-p", "smal"], 2, "small"),
         (["release", "verify", "9.9.9"], 1, "there is no release 9.9.9"),
@@ -173,6 +175,12 @@ def test_what_goes_wrong_is_told_with_an_exit_code(finished, arguments, code, te
     done = curate(*arguments, code=code, cwd=finished.folder)
     assert text in done.stderr
     assert done.stdout == ""
+
+
+def test_a_run_directory_that_cannot_be_made_is_told(small):
+    small.write_text(small.read_text().replace("[pipelines.small]", '[pipelines.small]\nworkdir = "/proc/nowhere"'))
+    done = curate("run", "--stage", "filter", "-c", str(small), code=1)
+    assert "the system says: No such file or directory: /proc/nowhere" in done.stderr
 
 
 def test_an_error_as_json_is_one_object(finished):
