@@ -39,6 +39,27 @@ class Ask:
     read: Callable[[bytes], Completion] | None
 
 
+@dataclass(frozen=True)
+class Estimate:
+    """What one model would be asked: its calls, those that the ledger holds, and what the others can use at most.
+
+    input_tokens: a quarter of the bytes to send, about right for English. cost_nano_usd: None without a price; else the
+    sum of what a budget reserves, each byte taken as a token, so the bill will be smaller.
+    """
+
+    model: str
+    calls: int
+    recorded: int
+    input_tokens: int
+    output_tokens_at_most: int
+    cost_nano_usd_at_most: int | None
+
+    @property
+    def to_send(self) -> int:
+        """Calls that a run would send now."""
+        return self.calls - self.recorded
+
+
 class Budget:
     """A hard limit: what a call may cost at worst is reserved before it is sent and settled from its usage."""
 
@@ -87,6 +108,31 @@ async def ask_all(
             f"stopped early, {done:,} new replies are kept in the ledger; " + "; ".join(stopped),
             do="remove the cause and run the stage again: only what is missing will be asked",
         )
+
+
+def estimate(asks: list[Ask], ledger: Ledger) -> list[Estimate]:
+    """What `ask_all` would send, model by model; sends nothing and holds 500 requests at once."""
+    return [_estimate(ask, ledger) for ask in asks]
+
+
+def _estimate(ask: Ask, ledger: Ledger) -> Estimate:
+    calls = recorded = size_bytes = cost = 0
+    requests = iter(ask.requests)
+    while block := list(itertools.islice(requests, LOOK_AHEAD)):
+        known = ledger.known(request.request_id for request in block)
+        missing = [request for request in block if request.request_id not in known]
+        calls += len(block)
+        recorded += len(block) - len(missing)
+        size_bytes += sum(len(request.body) for request in missing)
+        cost += sum(worst_case_nano_usd(request, ask.config) for request in missing)
+    return Estimate(
+        model=ask.name,
+        calls=calls,
+        recorded=recorded,
+        input_tokens=size_bytes // 4,
+        output_tokens_at_most=(calls - recorded) * ask.config.sampling.max_tokens,
+        cost_nano_usd_at_most=None if ask.config.price is None else cost,
+    )
 
 
 class _Dispatcher:

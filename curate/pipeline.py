@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from curate.config.model import Pipeline
 from curate.identity import fingerprint
@@ -14,7 +14,10 @@ from curate.progress import Progress
 from curate.store.lock import writer_lock
 from curate.store.manifest import Manifest, State, state
 from curate.store.run import RunStore
-from schemas.errors import CurateError, StageNotReadyError
+from schemas.errors import CurateError, StageNotReadyError, UsageError
+
+if TYPE_CHECKING:
+    from curate.asking import Estimate
 
 STAGES = {
     "import": ("curate.stages.import_prompts", ()),
@@ -85,14 +88,31 @@ def run_stage(pipeline: Pipeline, name: str, done: Callable[[Outcome], None], *,
     return outcome.status.state != "waiting"
 
 
-def _run_if_needed(pipeline: Pipeline, name: str, *, again: bool) -> Outcome:
-    store = RunStore(pipeline.workdir)
-    statuses = {status.name: status for status in survey(pipeline)}
+def dry_run(pipeline: Pipeline, name: str) -> "list[Estimate]":
+    """What a run of a stage that calls models would send now, model by model; sends nothing.
+
+    Raises StageNotReadyError as `run_stage` does, UsageError for a stage that calls no model.
+    """
+    module = importlib.import_module(STAGES[name][0])
+    if not hasattr(module, "dry_run"):
+        raise UsageError(f"{name} calls no model: there is nothing to estimate", do="name generate or annotate")
+    _check_parents(name, {status.name: status for status in survey(pipeline)})
+    estimates: list[Estimate] = module.dry_run(pipeline, RunStore(pipeline.workdir))
+    return estimates
+
+
+def _check_parents(name: str, statuses: dict[str, StageStatus]) -> None:
     for parent in STAGES[name][1]:
         if statuses[parent].state not in READY:
             raise StageNotReadyError(
                 f"{name} needs the stage {parent}, which is {statuses[parent].state}", do=f"curate run --stage {parent}"
             )
+
+
+def _run_if_needed(pipeline: Pipeline, name: str, *, again: bool) -> Outcome:
+    store = RunStore(pipeline.workdir)
+    statuses = {status.name: status for status in survey(pipeline)}
+    _check_parents(name, statuses)
     module = importlib.import_module(STAGES[name][0])
     status = statuses[name]
     if status.state in READY and not again:

@@ -2,12 +2,15 @@
 
 import sys
 from enum import StrEnum
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from curate.cli.options import DEFAULT_CONFIG, AsJson, ConfigFile, PipelineName
-from curate.cli.output import print_json
+from curate.cli.output import print_json, table
+
+if TYPE_CHECKING:
+    from curate.config.model import Pipeline
 
 WAITING = 3
 
@@ -32,6 +35,10 @@ def command(
     again: Annotated[
         bool, typer.Option("--again", help="Run the stage although it is done: failed calls are asked once more.")
     ] = False,
+    dry_run: Annotated[
+        bool,
+        typer.Option("--dry-run", help="Say what the stage would send and could cost; send nothing."),
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Run the pipeline: one stage, or every stage that is not done. Exit code 3: people must act first."""
@@ -39,6 +46,11 @@ def command(
     from curate.pipeline import Outcome, run_all, run_stage
     from schemas.errors import UsageError
 
+    if dry_run:
+        if stage is None:
+            raise UsageError("--dry-run needs --stage", do="name generate or annotate")
+        _show_estimates(read_pipeline(config, pipeline), stage.value, as_json=as_json)
+        return
     if again and stage is None:
         raise UsageError("--again needs --stage: running all stages again is never meant", do="name one stage")
     chosen = read_pipeline(config, pipeline)
@@ -60,6 +72,25 @@ def command(
         count = waiting.accounting.waiting if waiting else 0
         sys.stderr.write(f"{count:,} rows of {outcomes[-1].name} wait for people; the run goes on when they are done\n")
         raise typer.Exit(WAITING)
+
+
+def _show_estimates(pipeline: "Pipeline", stage: str, *, as_json: bool) -> None:
+    from curate.pipeline import dry_run
+
+    found = dry_run(pipeline, stage)
+    names = ("model", "calls", "recorded", "to_send", "input_tokens", "output_tokens_at_most")
+    costs = [None if one.cost_nano_usd_at_most is None else one.cost_nano_usd_at_most / 1e9 for one in found]
+    rows = [[*(getattr(one, name) for name in names), cost] for one, cost in zip(found, costs, strict=True)]
+    if as_json:
+        print_json([dict(zip((*names, "cost_usd_at_most"), row, strict=True)) for row in rows])
+        return
+    total = ["all", *(sum(column) for column in list(zip(*rows, strict=True))[1:-1])] if rows else []
+    priced = f"{sum(cost for cost in costs if cost is not None):,.4f}" if any(costs) else None
+    shown = [[*row[:-1], None if row[-1] is None else f"{row[-1]:,.4f}"] for row in rows]
+    header = ("model", "calls", "in ledger", "to send", "input tokens, about", "output tokens, most", "USD, most")
+    typer.echo(table(header, [*shown, [*total, priced]] if rows else []))
+    if None in costs:
+        typer.echo("\nModels without a price are not in the sum: set price = { input = …, output = … } to see theirs.")
 
 
 def _line(outcome: Any) -> str:

@@ -1,12 +1,13 @@
 """Annotate: each pair goes to one annotator, who writes the better answer; it may equal the answer."""
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
 from annotators.principles import chosen
 from annotators.template import VERSION as TEMPLATE_VERSION
-from curate.asking import Ask, ask_all
+from curate.asking import Ask, Estimate, ask_all, estimate
 from curate.config.model import AnnotatorConfig, Pipeline
 from curate.identity import content_id, file_hash, request_key
 from curate.ledger import KnownFailure, Ledger
@@ -59,22 +60,41 @@ def run(pipeline: Pipeline, store: RunStore, key: dict[str, Any], progress: Prog
         draft.publish(rows_in=store.published("dedup").rows("pairs"), waiting=waiting)
 
 
+def dry_run(pipeline: Pipeline, store: RunStore) -> list[Estimate]:
+    """What a run would send now, annotator by annotator: the plan less the ledger. People are not in it."""
+
+    async def estimated() -> list[Estimate]:
+        async with _asks(pipeline, store) as (_, asks):
+            return estimate(asks, ledger)
+
+    with Ledger(pipeline.workdir / "ledger.sqlite") as ledger:
+        return asyncio.run(estimated())
+
+
 async def _ask(pipeline: Pipeline, store: RunStore, ledger: Ledger, progress: Progress) -> list[Annotator | None]:
-    """Every annotator that can be called, None in the place of people."""
-    config = pipeline.config.annotate
-    made = [_make(pipeline, annotator) for annotator in config.annotators]
-    asks = [
-        Ask(annotator.name, annotator, one, _requests(pipeline, store, number, annotator), read)
-        for number, (one, (annotator, read)) in enumerate(zip(config.annotators, made, strict=True))
-        if annotator is not None
-    ]
+    async with _asks(pipeline, store) as (annotators, asks):
+        await ask_all(asks, ledger, NAME, pipeline.config.annotate.budget_usd, progress.update)
+        return annotators
+
+
+@asynccontextmanager
+async def _asks(pipeline: Pipeline, store: RunStore) -> AsyncIterator[tuple[list[Annotator | None], list[Ask]]]:
+    """Every annotator that can be called, None in the place of people, and what each is to be asked."""
+    configs = pipeline.config.annotate.annotators
+    made = [_make(pipeline, config) for config in configs]
     try:
-        await ask_all(asks, ledger, NAME, config.budget_usd, progress.update)
+        yield (
+            [annotator for annotator, _ in made],
+            [
+                Ask(annotator.name, annotator, config, _requests(pipeline, store, number, annotator), read)
+                for number, (config, (annotator, read)) in enumerate(zip(configs, made, strict=True))
+                if annotator is not None
+            ],
+        )
     finally:
         for annotator, _ in made:
             if annotator is not None:
                 await annotator.close()
-    return [annotator for annotator, _ in made]
 
 
 def _make(pipeline: Pipeline, config: AnnotatorConfig) -> tuple[Annotator | None, Any]:

@@ -1,10 +1,11 @@
 """Generate: upstream models answer the prompts. Every reply is in the ledger before it is read."""
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
-from curate.asking import Ask, ask_all
+from curate.asking import Ask, Estimate, ask_all, estimate
 from curate.config.model import ModelConfig, Pipeline
 from curate.identity import content_id, file_hash
 from curate.ledger import KnownFailure, Ledger
@@ -68,19 +69,39 @@ def run(pipeline: Pipeline, store: RunStore, key: dict[str, Any], progress: Prog
         draft.publish(rows_in=prompts * config.answers_per_prompt)
 
 
+def dry_run(pipeline: Pipeline, store: RunStore) -> list[Estimate]:
+    """What a run would send now, model by model: the plan less the ledger."""
+
+    async def estimated() -> list[Estimate]:
+        async with _asks(pipeline, store) as (_, asks):
+            return estimate(asks, ledger)
+
+    with Ledger(pipeline.workdir / "ledger.sqlite") as ledger:
+        return asyncio.run(estimated())
+
+
 async def _ask(pipeline: Pipeline, store: RunStore, ledger: Ledger, progress: Progress) -> list[Provider]:
-    config = pipeline.config.generate
-    providers = [make_provider(pipeline, model.name, model) for model in config.models]
-    asks = [
-        Ask(model.name, provider, model, _requests(pipeline, store, number, provider), provider.read)
-        for number, (model, provider) in enumerate(zip(config.models, providers, strict=True))
-    ]
+    async with _asks(pipeline, store) as (providers, asks):
+        await ask_all(asks, ledger, NAME, pipeline.config.generate.budget_usd, progress.update)
+        return providers
+
+
+@asynccontextmanager
+async def _asks(pipeline: Pipeline, store: RunStore) -> AsyncIterator[tuple[list[Provider], list[Ask]]]:
+    """The models in their order, and what each is to be asked; their connections are closed at the end."""
+    models = pipeline.config.generate.models
+    providers = [make_provider(pipeline, model.name, model) for model in models]
     try:
-        await ask_all(asks, ledger, NAME, config.budget_usd, progress.update)
+        yield (
+            providers,
+            [
+                Ask(model.name, provider, model, _requests(pipeline, store, number, provider), provider.read)
+                for number, (model, provider) in enumerate(zip(models, providers, strict=True))
+            ],
+        )
     finally:
         for provider in providers:
             await provider.close()
-    return providers
 
 
 def _requests(pipeline: Pipeline, store: RunStore, number: int, provider: Provider) -> Iterator[CompletionRequest]:

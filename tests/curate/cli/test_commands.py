@@ -142,6 +142,14 @@ def test_a_done_run_says_that_there_is_nothing_to_do(config):
     assert "nothing to do: the stage dedup is done" in curate("run", "--stage", "dedup", "-c", config).stdout
 
 
+def test_a_dry_run_is_a_table_and_json(config):
+    out = curate("run", "--stage", "generate", "--dry-run", "-c", config).stdout
+    assert "in ledger" in out
+    assert "Models without a price" in out
+    found = json.loads(curate("run", "--stage", "annotate", "--dry-run", "-c", config, "--json").stdout)
+    assert [(one["model"], one["to_send"], one["cost_usd_at_most"]) for one in found] == [("recorded", 1, None)]
+
+
 def test_a_run_as_json_keeps_stdout_to_one_document(small):
     done = curate("run", "--stage", "filter", "-c", str(small), "--json")
     assert [one["stage"] for one in json.loads(done.stdout)["stages"]] == ["import", "filter"]
@@ -159,6 +167,7 @@ def test_people_must_act_gives_exit_code_3(copied):
     ("arguments", "code", "text"),
     [
         (["run", "--stage", "filtre"], 2, "filtre"),
+        (["run", "--dry-run"], 2, "--dry-run needs --stage"),
         (["run", "--again"], 2, "--again needs --stage"),
         (["show", "prompst"], 2, "there is no table prompst"),
         (["show", "prompts", "--where", "model"], 2, "--where needs column=value"),

@@ -2,6 +2,7 @@
 
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 import threading
@@ -11,9 +12,9 @@ import pytest
 
 from curate.config.model import Pipeline
 from curate.ledger import Ledger
-from curate.pipeline import run_stage
+from curate.pipeline import dry_run, run_stage
 from curate.store.run import RunStore
-from schemas.errors import ConfigError, StageError
+from schemas.errors import ConfigError, StageError, UsageError
 
 
 def generate(pipeline: Pipeline, *, again: bool = False):
@@ -178,3 +179,46 @@ def test_killed_runs_ask_again_at_most_what_was_in_flight(served, server, tmp_pa
     server.before_answer = lambda: None
     assert generate(pipeline).published("generate").accounting.kept == 60
     assert server.asked.total() <= 60 + kills * width
+
+
+PRICE = "price = { input = 1.0, output = 2.0 }\nsampling = { max_tokens = 100 }"
+
+
+def test_a_dry_run_tells_what_would_be_sent_and_sends_nothing(served, server):
+    pipeline = served(keys=PRICE)
+    run_stage(pipeline, "filter", lambda _: None, again=False)
+    (found,) = dry_run(pipeline, "generate")
+    assert not server.asked
+    assert (found.model, found.calls, found.recorded, found.to_send) == ("served", 5, 0, 5)
+    assert found.output_tokens_at_most == 500
+    run_stage(pipeline, "generate", lambda _: None, again=False)
+    with sqlite3.connect(pipeline.workdir / "ledger.sqlite") as connection:
+        sent_bytes = connection.execute("SELECT SUM(LENGTH(body)) FROM completions").fetchone()[0]
+    connection.close()
+    assert found.cost_nano_usd_at_most == sent_bytes * 1000 + 500 * 2000
+
+
+def test_a_dry_run_after_the_run_has_nothing_to_send(served, server):
+    pipeline = served(keys=PRICE)
+    generate(pipeline)
+    (found,) = dry_run(pipeline, "generate")
+    assert (found.calls, found.recorded, found.to_send, found.cost_nano_usd_at_most) == (5, 5, 0, 0)
+    assert server.asked.total() == 5
+
+
+def test_one_more_prompt_costs_only_its_own_call(served):
+    generate(served(keys=PRICE))
+    pipeline = served(keys=PRICE, prompts=6)
+    run_stage(pipeline, "filter", lambda _: None, again=False)
+    assert dry_run(pipeline, "generate")[0].to_send == 1
+
+
+def test_without_a_price_the_cost_is_unknown(served):
+    pipeline = served()
+    run_stage(pipeline, "filter", lambda _: None, again=False)
+    assert dry_run(pipeline, "generate")[0].cost_nano_usd_at_most is None
+
+
+def test_a_stage_that_calls_no_model_has_no_dry_run(served):
+    with pytest.raises(UsageError, match="filter calls no model"):
+        dry_run(served(), "filter")
