@@ -168,6 +168,27 @@ def calls_by_model(path: Path) -> list[dict[str, Any]]:
         return [dict(zip(columns, row, strict=True)) for row in rows]
 
 
+def sent_by_model(path: Path) -> list[dict[str, Any]]:
+    """By stage and model: calls sent, replies, requests that failed for good, and those possibly paid without a reply.
+
+    Possibly paid: a request that was sent and has neither reply nor failure, because its process died or is at it.
+    A run sends it again. Empty where there is no ledger.
+    """
+    if not path.is_file():
+        return []
+    columns = ("stage", "model", "sent", "replies", "failed", "possibly_paid")
+    with closing(_connect(path)) as connection:
+        rows = connection.execute(
+            "SELECT i.stage, i.model, SUM(i.sent), COUNT(c.request_id), "
+            "SUM(c.request_id IS NULL AND f.request_id IS NOT NULL), "
+            "SUM(c.request_id IS NULL AND f.request_id IS NULL) "
+            "FROM (SELECT request_id, stage, model, COUNT(*) AS sent FROM intents GROUP BY request_id) AS i "
+            "LEFT JOIN completions AS c USING (request_id) LEFT JOIN failures AS f USING (request_id) "
+            "GROUP BY i.stage, i.model ORDER BY i.stage, i.model"
+        )
+        return [dict(zip(columns, row, strict=True)) for row in rows]
+
+
 def _commit(connection: sqlite3.Connection, batch: list[Write]) -> None:
     error: sqlite3.Error | None = None
     try:

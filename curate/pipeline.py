@@ -13,8 +13,9 @@ from curate.identity import fingerprint
 from curate.progress import Progress
 from curate.store.lock import writer_lock
 from curate.store.manifest import Manifest, State, state
+from curate.store.releases import is_there
 from curate.store.run import RunStore
-from schemas.errors import CurateError, StageNotReadyError, UsageError
+from schemas.errors import CurateError, StageNotReadyError, UsageError, WaitingError
 
 if TYPE_CHECKING:
     from curate.asking import Estimate
@@ -103,7 +104,13 @@ def dry_run(pipeline: Pipeline, name: str) -> "list[Estimate]":
 
 def _check_parents(name: str, statuses: dict[str, StageStatus]) -> None:
     for parent in STAGES[name][1]:
-        if statuses[parent].state not in READY:
+        manifest = statuses[parent].manifest
+        if statuses[parent].state == "waiting" and manifest is not None:
+            raise WaitingError(
+                f"{name} needs the stage {parent}, of which {manifest.accounting.waiting:,} rows wait for people",
+                do=f"when they are done: curate run --stage {parent}",
+            )
+        if statuses[parent].state != "done":
             raise StageNotReadyError(
                 f"{name} needs the stage {parent}, which is {statuses[parent].state}", do=f"curate run --stage {parent}"
             )
@@ -134,7 +141,7 @@ def _run_if_needed(pipeline: Pipeline, name: str, *, again: bool) -> Outcome:
 def _status(pipeline: Pipeline, store: RunStore, name: str, earlier: dict[str, StageStatus]) -> StageStatus:
     module, parents = STAGES[name]
     manifest = store.manifest(name)
-    if any(earlier[parent].state not in READY for parent in parents):
+    if any(earlier[parent].state != "done" for parent in parents):
         return StageStatus(name, "missing" if manifest is None else "stale", None, manifest)
     try:
         key = importlib.import_module(module).key(pipeline, store)
@@ -142,6 +149,9 @@ def _status(pipeline: Pipeline, store: RunStore, name: str, earlier: dict[str, S
         return StageStatus(name, "missing" if manifest is None else "stale", None, manifest, error.what)
     if manifest is not None and (touched := store.touched(manifest)):
         problem = f"{touched} is missing or was changed since it was published; it will be made anew"
+        return StageStatus(name, "stale", key, manifest, problem)
+    if manifest is not None and "version" in manifest.notes and not is_there(pipeline.workdir, manifest):
+        problem = f"release {manifest.notes['version']} is not there any more; it will be made anew"
         return StageStatus(name, "stale", key, manifest, problem)
     failed = store.failed(name)
     found = state(manifest, failed, fingerprint(key))

@@ -3,6 +3,7 @@
 import difflib
 import re
 from collections.abc import Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from curate.config.model import Pipeline
@@ -44,14 +45,19 @@ def status(pipeline: Pipeline) -> dict[str, Any]:
         if one.problem:
             entry["problem"] = one.problem
         stages.append(entry)
-    calls = calls_by_model(pipeline.workdir / "ledger.sqlite")
     return {
         "pipeline": pipeline.name,
         "workdir": str(pipeline.workdir),
         "stages": stages,
-        "calls": [{**call, "cost_usd": call.pop("cost_nano_usd") / 1e9} for call in calls],
+        "calls": calls(pipeline.workdir),
         "releases": releases.versions(pipeline.workdir / "releases"),
     }
+
+
+def calls(workdir: Path) -> list[dict[str, Any]]:
+    """Replies, tokens and USD by stage and model."""
+    found = calls_by_model(workdir / "ledger.sqlite")
+    return [{**call, "cost_usd": call.pop("cost_nano_usd") / 1e9} for call in found]
 
 
 def rows(
@@ -69,6 +75,8 @@ def rows(
     if unknown:
         raise UsageError(f"{table} has no column {', '.join(unknown)}", do=f"columns: {', '.join(columns)}")
     for name, value in where.items():
+        if columns[name].is_nested():
+            raise UsageError(f"rows of {table} cannot be chosen by {name}, which holds lists", do="choose by another")
         frame = frame.filter(pl.col(name).cast(pl.String) == value)
     if changed and "is_identity" in columns:
         frame = frame.filter(~pl.col("is_identity"))

@@ -55,6 +55,12 @@ class StageNotReadyError(CurateError):
     """The input of a stage is missing or stale."""
 
 
+class WaitingError(CurateError):
+    """People must act before a stage can go on."""
+
+    exit_code = 3
+
+
 class StageError(CurateError):
     """A stage cannot go on although its input is there."""
 

@@ -2,8 +2,10 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -11,7 +13,7 @@ from curate.config.reading import read_pipeline
 from curate.pipeline import STAGES, run_all, run_stage, survey
 from curate.report import status
 from curate.store.run import RunStore
-from schemas.errors import StageNotReadyError
+from schemas.errors import ReleaseError, StageNotReadyError, StoreError, WaitingError
 from tests.conftest import published_hashes
 
 
@@ -121,3 +123,37 @@ def test_a_published_file_that_was_touched_is_made_anew(small, touch, table):
     assert states(pipeline)["filter"] == "stale"
     run_stage(pipeline, "filter", lambda _: None, again=False)
     assert published_hashes(pipeline.workdir) == before
+
+
+def test_a_changed_byte_in_a_published_table_is_refused(small):
+    pipeline = read_pipeline(small)
+    run_stage(pipeline, "filter", lambda _: None, again=False)
+    path = next((pipeline.workdir / "filter").glob("data-*/prompts-00000.parquet"))
+    content = bytearray(path.read_bytes())
+    content[100] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(StoreError, match="was changed since it was published"):
+        run_stage(pipeline, "generate", lambda _: None, again=False)
+
+
+def test_a_release_that_is_gone_is_made_anew(finished, tmp_path):
+    pipeline = read_pipeline(Path(shutil.copytree(finished.folder, tmp_path / "copy")) / "pipelines.toml")
+    before = published_hashes(pipeline.workdir)
+    shutil.rmtree(pipeline.workdir / "releases")
+    assert states(pipeline)["release"] == "stale"
+    run_stage(pipeline, "release", lambda _: None, again=False)
+    assert published_hashes(pipeline.workdir) == before
+
+
+def test_nothing_is_released_while_pairs_wait_or_where_none_is_left(finished, tmp_path):
+    config = Path(shutil.copytree(finished.folder, tmp_path / "copy")) / "pipelines.toml"
+    text = config.read_text()
+    config.write_text(text.replace('kind = "recorded"\npath = "corrections.jsonl"', 'kind = "people"'))
+    assert not run_all(read_pipeline(config), lambda _: None)
+    with pytest.raises(WaitingError, match="rows wait for people") as waiting:
+        run_stage(read_pipeline(config), "release", lambda _: None, again=False)
+    assert waiting.value.exit_code == 3
+    config.write_text(text.replace("[pipelines.small.release]", "[pipelines.small.release]\nmax_characters = 1"))
+    with pytest.raises(ReleaseError, match="no correction is left to release"):
+        run_all(read_pipeline(config), lambda _: None)
+    assert status(read_pipeline(config))["releases"] == ["1.0.0"]

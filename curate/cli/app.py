@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from curate.cli import doctor, release, run, show, status
+from curate.cli import doctor, ledger, release, run, show, status
 from curate.cli.output import print_error
 from schemas.errors import CurateError
 
@@ -43,6 +43,7 @@ def _options(
 app.command("run")(run.command)
 app.command("status")(status.command)
 app.command("show")(show.command)
+app.command("ledger")(ledger.command)
 app.add_typer(release.app, name="release")
 app.command("doctor")(doctor.command)
 

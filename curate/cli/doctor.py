@@ -2,7 +2,6 @@
 
 import importlib.metadata
 import importlib.util
-import os
 import socket
 import sys
 from pathlib import Path
@@ -77,6 +76,7 @@ def _faiss() -> list[dict[str, Any]]:
 
 def _configuration(config: Path, pipeline: str | None) -> list[dict[str, Any]]:
     from curate.config.reading import read_pipeline
+    from curate.providers.making import api_key
     from curate.sources.files import matching
     from schemas.errors import CurateError
 
@@ -94,9 +94,13 @@ def _configuration(config: Path, pipeline: str | None) -> list[dict[str, Any]]:
             findings.append(_finding(f"source {source.path}", f"{len(files)} files"))
     models: list[ModelConfig | AnnotatorConfig] = [*chosen.config.generate.models, *chosen.config.annotate.annotators]
     for one in models:
-        if one.api_key_env and not os.environ.get(one.api_key_env):
-            do = f"export {one.api_key_env}=…"
-            findings.append(_finding(f"key of {one.name}", f"{one.api_key_env} is not set", do, is_needed=True))
+        try:
+            if one.path is not None:
+                matching(chosen.folder, one.path)
+            elif one.provider is not None:
+                api_key(one.name, one)
+        except CurateError as error:
+            findings.append(_finding(f"model {one.name}", error.what, error.do, is_needed=True))
     addresses = {one.base_url: one.name for one in reversed(models) if one.base_url}
     return findings + [_server(url, name) for url, name in reversed(addresses.items())]
 

@@ -33,15 +33,18 @@ def create(pipeline: PipelineName = None, config: ConfigFile = DEFAULT_CONFIG, a
 @app.command("list")
 def list_(pipeline: PipelineName = None, config: ConfigFile = DEFAULT_CONFIG, as_json: AsJson = False) -> None:
     """List all releases, oldest first."""
-    from curate.store.releases import manifest_of, versions
+    from curate.store.releases import SPLITS, manifest_of, versions
 
     folder = _folder(config, pipeline)
     manifests = [manifest_of(folder / version) for version in versions(folder)]
     if as_json:
         print_json(manifests)
     elif manifests:
-        rows = [(one["version"], one["rows"], *one["splits"].values(), one["content_root"][:16]) for one in manifests]
-        typer.echo(table(("version", "rows", "train", "validation", "test", "content root"), rows))
+        rows = [
+            (one["version"], one["rows"], *(one["splits"][split] for split in SPLITS), one["content_root"][:16])
+            for one in manifests
+        ]
+        typer.echo(table(("version", "rows", *SPLITS, "content root"), rows))
     else:
         typer.echo("no release yet: curate run --stage release")
 

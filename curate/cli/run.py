@@ -64,7 +64,7 @@ def command(
     is_through = run_all(chosen, done) if stage is None else run_stage(chosen, stage.value, done, again=again)
     if as_json:
         print_json({"pipeline": chosen.name, "stages": [_entry(outcome) for outcome in outcomes]})
-    elif not any(outcome.ran for outcome in outcomes):
+    elif is_through and not any(outcome.ran for outcome in outcomes):
         stages = f"all {len(outcomes)} stages are" if stage is None else f"the stage {stage.value} is"
         typer.echo(f"nothing to do: {stages} done and nothing has changed")
     if not is_through:

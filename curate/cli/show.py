@@ -60,4 +60,4 @@ def _shown(row: dict[str, Any]) -> str:
         return "\n".join(
             [*lines, "           " + visible("  ".join(f"{name} {value}" for name, value in shown.items()))]
         )
-    return "\n".join(paragraph(name[:10], visible(str(value))) for name, value in rest.items())
+    return "\n".join(f"{name:<22} {visible(str(value))}" for name, value in rest.items())

@@ -9,13 +9,13 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_valida
 
 Share = Annotated[float, Field(ge=0.0, le=1.0)]
 C = TypeVar("C", bound="CallConfig")
-Money = Annotated[Decimal, BeforeValidator(lambda value: Decimal(str(value))), Field(ge=0)]
+Money = Annotated[Decimal, BeforeValidator(str), Field(ge=0)]
 
 
 class Table(BaseModel):
     """Base of all tables of the file: frozen, unknown keys refused."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True, allow_inf_nan=False)
 
 
 class SourceConfig(Table):
@@ -51,6 +51,8 @@ class Bounds(Table):
     def _some_bound(self) -> Self:
         if self.min is None and self.max is None:
             raise ValueError("give min, max or both")
+        if self.min is not None and self.max is not None and self.min > self.max:
+            raise ValueError(f"min {self.min:g} is above max {self.max:g}: nothing would pass")
         return self
 
 
@@ -109,7 +111,7 @@ class CallConfig(Table):
 
     provider: Literal["openai", "anthropic", "recorded"] | None = None
     """The protocol that the server speaks; `recorded` answers from a file."""
-    base_url: str | None = None
+    base_url: str | None = Field(default=None, pattern=r"^https?://.")
     """Root of the API, such as http://127.0.0.1:8000/v1; without it the vendor's own."""
     model: str | None = None
     """The model as the server calls it; the name where it is not given."""
@@ -117,7 +119,7 @@ class CallConfig(Table):
     """Name of the environment variable that holds the key; never the key itself."""
     path: str | None = None
     """File of recorded texts, relative to the configuration file."""
-    columns: dict[str, str] = Field(default_factory=dict)
+    columns: dict[Literal["prompt", "model", "answer", "question", "correction"], str] = Field(default_factory=dict)
     """Column names in the recorded file, where they differ from ours."""
     max_in_flight: int = Field(default=32, ge=1)
     """Calls that wait for this model at the same time."""
@@ -263,12 +265,18 @@ class ReleaseConfig(Table):
     allow_unlicensed: bool = False
     """Release rows whose source has no licence, too (for use inside one house)."""
 
+    @model_validator(mode="after")
+    def _leaves_training_rows(self) -> Self:
+        if self.validation_share + self.test_share >= 1.0:
+            raise ValueError("validation_share and test_share leave no rows to train on")
+        return self
+
 
 class TrainConfig(Table):
     """`[pipelines.NAME.train]`: how the Aligner learns. A preset gives the defaults of the other keys."""
 
     preset: Literal["tiny", "aligner-2b", "aligner-7b"] = "tiny"
-    """tiny: a 0.1M-parameter model from scratch, for CPU and tests; the others follow the paper's training."""
+    """tiny: a model of 0.2 million weights from scratch, for CPU and tests; the others follow the paper's training."""
     base: str | None = None
     """Pretrained model (hub name or directory); `tiny` starts from scratch without it."""
     template: Literal["T1", "T2", "T3", "T4", "T5"] = "T1"

@@ -41,7 +41,7 @@ def read_pipeline(file: Path, name: str | None = None) -> Pipeline:
 def read_file(file: Path) -> FileConfig:
     """The whole typed file. Raises ConfigError with all faults, one a line."""
     try:
-        text = file.read_text(encoding="utf-8")
+        text = file.read_text(encoding="utf-8-sig")
     except FileNotFoundError as error:
         raise ConfigError(f"{file}: there is no such file", do="name one with --config") from error
     except (OSError, UnicodeDecodeError) as error:

@@ -20,17 +20,17 @@ class RecordedAnswers:
 
     kind = "recorded"
 
-    def __init__(self, path: Path, name: str, model: str, columns: Mapping[str, str]) -> None:
+    def __init__(self, path: Path, name: str, model: str, columns: Mapping[Any, str]) -> None:
         self._model, self._name = model, name
         if not path.is_file():
             raise SourceError(f"there is no file {name} ({path})", do="correct `path` of this model")
         self._hash = file_hash(path)
         wanted = [columns.get(ours, ours) for ours in ("prompt", "model", "answer")]
-        self._answers = {
-            str(prompt).strip(): answer
-            for prompt, said_by, answer in recorded_rows(path, name, wanted)
-            if said_by == model
-        }
+        recorded = recorded_rows(path, name, wanted)
+        self._answers = {str(prompt).strip(): answer for prompt, said_by, answer in recorded if said_by == model}
+        if not self._answers:
+            known = ", ".join(sorted({said_by for _, said_by, _ in recorded})[:20])
+            raise SourceError(f"{name} holds no answer of {model}", do=f"correct `model` or `name`; it has: {known}")
 
     def request(self, turns: Sequence[Turn], sample_index: int = 0) -> CompletionRequest:
         """Recorded answers are found by the text of the last turn."""

@@ -2,6 +2,8 @@
 
 from collections.abc import Iterable
 
+from schemas.errors import ConfigError
+
 UNDECIDED = "und"
 FEWEST_LETTERS = 12
 """Below this py3langid guesses ("hi" is Afrikaans to it): the language stays undecided and the row is kept."""
@@ -49,6 +51,11 @@ def detect(texts: Iterable[str], languages: tuple[str, ...]) -> list[str]:
     from py3langid.langid import MODEL_FILE, LanguageIdentifier
 
     identifier = LanguageIdentifier.from_model_file(MODEL_FILE)
+    if unknown := sorted(set(languages) - set(identifier.labels)):
+        raise ConfigError(
+            f"filter.languages: no language has the code {', '.join(unknown)}",
+            do=f"ISO 639-1 codes that are known: {', '.join(sorted(identifier.labels))}",
+        )
     identifier.set_languages(sorted({*languages, *COMMON} & set(identifier.labels)))
     heads = pl.Series("text", list(texts), dtype=pl.String).str.slice(0, MOST_CHARACTERS)
     frame = pl.DataFrame({"text": heads}).select(

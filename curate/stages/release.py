@@ -50,6 +50,8 @@ def run(pipeline: Pipeline, store: RunStore, key: dict[str, Any], progress: Prog
             draft.write("triples", kept.select(Triples.column_names()))
             done += corrections.height
             progress.update(f"{done:,} of {rows_in:,} corrections")
+        if not draft.rows("triples"):
+            raise ReleaseError("no correction is left to release", do="look at `curate status`: where did the rows go?")
         provenance = {stage: store.published(stage).fingerprint for stage in PROVENANCE}
         version, is_new = releases.create(
             pipeline.workdir / "releases", str(key["name"]), draft.paths("triples"), provenance

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from curate.identity import file_hash
 from curate.store.atomic import publish_folder, remove_folder
+from curate.store.manifest import Manifest
 from schemas.errors import ReleaseError
 
 if TYPE_CHECKING:
@@ -27,6 +28,11 @@ def versions(folder: Path) -> list[str]:
 
     names = [path.parent.name for path in folder.glob("*/manifest.json") if not path.parent.name.startswith(".")]
     return sorted(names, key=parse)
+
+
+def is_there(workdir: Path, published: Manifest) -> bool:
+    """Whether the release that the stage's manifest names lies in the run directory."""
+    return (workdir / "releases" / str(published.notes["version"]) / "manifest.json").is_file()
 
 
 def manifest_of(release: Path) -> dict[str, Any]:

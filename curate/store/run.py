@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from curate.identity import fingerprint
+from curate.identity import file_hash, fingerprint
 from curate.store.atomic import publish_folder, remove_folder
 from curate.store.manifest import Accounting, Failed, File, Manifest, read_record, write_record
 from schemas.errors import CurateError, StoreError
@@ -26,6 +26,7 @@ class RunStore:
 
     def __init__(self, workdir: Path) -> None:
         self.workdir = workdir
+        self._checked: set[Path] = set()
 
     def manifest(self, stage: str) -> Manifest | None:
         """What `stage` published last."""
@@ -47,15 +48,17 @@ class RunStore:
         return manifest
 
     def shards(self, stage: str, table: str) -> list[Path]:
-        """Files of one published table, in order. Raises StoreError where one is missing or of another size."""
+        """Files of one published table, in order. Raises StoreError where one is missing or its bytes have changed."""
         manifest = self.published(stage)
         folder = self.workdir / stage / manifest.folder
         for shard in manifest.tables.get(table, []):
-            if _is_touched(folder, shard):
+            path = folder / shard.name
+            if _is_touched(folder, shard) or (path not in self._checked and file_hash(path) != shard.sha256):
                 raise StoreError(
-                    f"{folder / shard.name} is missing or was changed since it was published",
+                    f"{path} is missing or was changed since it was published",
                     do=f"curate run --stage {stage} --again makes it anew",
                 )
+            self._checked.add(path)
         return [folder / shard.name for shard in manifest.tables.get(table, [])]
 
     def touched(self, manifest: Manifest) -> str:
@@ -136,6 +139,10 @@ class Draft:
     def paths(self, table: str) -> list[Path]:
         """The shards of a table that were written so far."""
         return [self.scratch / name for name, _ in self._tables.get(table, [])]
+
+    def rows(self, table: str) -> int:
+        """Rows of a table that were written so far."""
+        return sum(rows for _, rows in self._tables.get(table, []))
 
     def publish(self, rows_in: int, waiting: int = 0, notes: Mapping[str, Any] | None = None) -> Manifest:
         """Check that rows add up, then make all files visible at once. Raises AccountingError."""

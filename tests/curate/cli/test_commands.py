@@ -32,7 +32,9 @@ def copied(finished, tmp_path) -> Path:
     return Path(shutil.copytree(finished.folder, tmp_path / "copied")) / "pipelines.toml"
 
 
-@pytest.mark.parametrize("command", [[], ["run"], ["status"], ["show"], ["release"], ["release", "diff"], ["doctor"]])
+@pytest.mark.parametrize(
+    "command", [[], ["run"], ["status"], ["show"], ["ledger"], ["release"], ["release", "diff"], ["doctor"]]
+)
 def test_every_command_has_help(command):
     assert "Usage: curate" in curate(*command, "--help").stdout
 
@@ -118,7 +120,10 @@ def test_show_leaves_out_what_a_terminal_obeys(tmp_path):
 
 
 def test_releases_are_listed_verified_and_exported(config, tmp_path):
-    assert "1.0.0" in curate("release", "list", "-c", config).stdout
+    (listed,) = json.loads(curate("release", "list", "-c", config, "--json").stdout)
+    splits = [listed["splits"][name] for name in ("train", "validation", "test")]
+    row = curate("release", "list", "-c", config).stdout.splitlines()[-1].split()
+    assert row[:5] == ["1.0.0", *map(str, [listed["rows"], *splits])]
     assert "1.0.0 is whole" in curate("release", "verify", "-c", config).stdout
     files = json.loads(curate("release", "export", str(tmp_path), "--format", "json", "-c", config, "--json").stdout)[
         "files"
@@ -150,6 +155,14 @@ def test_a_dry_run_is_a_table_and_json(config):
     assert [(one["model"], one["to_send"], one["cost_usd_at_most"]) for one in found] == [("recorded", 1, None)]
 
 
+def test_the_ledger_tells_calls_by_stage_and_model(config, small):
+    assert "annotate  recorded" in curate("ledger", "-c", config).stdout
+    found = json.loads(curate("ledger", "-c", config, "--json").stdout)
+    assert {(one["stage"], one["model"]): one["calls"] for one in found["received"]}["annotate", "recorded"] > 10
+    assert found["sent"] == []
+    assert "nothing was asked yet" in curate("ledger", "-c", str(small)).stdout
+
+
 def test_a_run_as_json_keeps_stdout_to_one_document(small):
     done = curate("run", "--stage", "filter", "-c", str(small), "--json")
     assert [one["stage"] for one in json.loads(done.stdout)["stages"]] == ["import", "filter"]
@@ -174,6 +187,7 @@ def test_people_must_act_gives_exit_code_3(copied):
         (["show", "prompts", "--where", "modle=x"], 2, "has no column modle"),
         (["show", "prompts", "--stage", "train"], 2, "the stage train has no table prompts"),
         (["show", "verdicts", "--stage", "nope"], 2, "the stage nope has no table verdicts"),
+        (["show", "triples", "--where", "turns=1"], 2, "which holds lists"),
         (["run", "-c", "nowhere.toml"], 2, "nowhere.toml"),
         (["run", "-p", "smal"], 2, "small"),
         (["release", "verify", "9.9.9"], 1, "there is no release 9.9.9"),

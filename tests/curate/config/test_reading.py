@@ -111,3 +111,29 @@ def test_lines_are_found_in_tables_of_tables():
     assert lines["a", "b", 0, "y"] == 5
     assert lines["a", "b", 1, "z.w"] == 7
     assert lines["a", "b", 1, "c", "q"] == 9
+
+
+MODEL = '[[pipelines.demo.generate.models]]\nname = "m"\nprovider = "openai"\n'
+RECORDED = '[[pipelines.demo.generate.models]]\nname = "m"\nprovider = "recorded"\npath = "a.jsonl"\n'
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ('[pipelines.demo.filter.thresholds]\n"letters.share" = { min = 0.9, max = 0.1 }', "nothing would pass"),
+        ('[pipelines.demo.filter.thresholds]\n"letters.share" = { min = nan }', "finite number"),
+        (MODEL + "weight = inf", "finite number"),
+        (MODEL + 'base_url = "localhost:9"', "should match pattern"),
+        (RECORDED + 'columns = { anwser = "answer" }', "'answer'"),
+        ('[pipelines.demo.generate]\nbudget_usd = "a lot"', "valid decimal"),
+        ("[pipelines.demo.release]\nvalidation_share = 0.9\ntest_share = 0.1", "leave no rows to train on"),
+    ],
+)
+def test_what_could_not_work_is_refused_when_the_file_is_read(tmp_path, text, words):
+    told = fault(tmp_path, text)
+    assert words in told
+    assert "pipelines.toml:" in told
+
+
+def test_a_byte_order_mark_is_no_fault(tmp_path):
+    assert read_pipeline(written(tmp_path, "\ufeff" + GOOD)).name == "demo"

@@ -3,6 +3,7 @@
 import pytest
 
 from curate.rules.language import UNDECIDED, detect
+from schemas.errors import ConfigError
 
 
 @pytest.mark.parametrize(
@@ -30,3 +31,8 @@ def test_texts_keep_their_order():
 
 def test_no_texts_give_no_languages():
     assert detect([], ("en",)) == []
+
+
+def test_a_code_that_is_no_language_is_refused():
+    with pytest.raises(ConfigError, match="no language has the code english"):
+        detect(["Where is the station?"], ("english",))

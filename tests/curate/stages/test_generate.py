@@ -11,10 +11,11 @@ import time
 import pytest
 
 from curate.config.model import Pipeline
-from curate.ledger import Ledger
+from curate.config.reading import read_pipeline
+from curate.ledger import Ledger, sent_by_model
 from curate.pipeline import dry_run, run_stage
 from curate.store.run import RunStore
-from schemas.errors import ConfigError, StageError, UsageError
+from schemas.errors import ConfigError, SourceError, StageError, UsageError
 
 
 def generate(pipeline: Pipeline, *, again: bool = False):
@@ -176,9 +177,14 @@ def test_killed_runs_ask_again_at_most_what_was_in_flight(served, server, tmp_pa
         victim["pid"] = process.pid
         process.communicate()
         assert process.returncode == -signal.SIGKILL
+    ledger = pipeline.workdir / "ledger.sqlite"
+    assert 1 <= sent_by_model(ledger)[0]["possibly_paid"] <= width
     server.before_answer = lambda: None
     assert generate(pipeline).published("generate").accounting.kept == 60
     assert server.asked.total() <= 60 + kills * width
+    (sent,) = sent_by_model(ledger)
+    assert (sent["replies"], sent["failed"], sent["possibly_paid"]) == (60, 0, 0)
+    assert sent["sent"] >= server.asked.total()
 
 
 PRICE = "price = { input = 1.0, output = 2.0 }\nsampling = { max_tokens = 100 }"
@@ -222,3 +228,12 @@ def test_without_a_price_the_cost_is_unknown(served):
 def test_a_stage_that_calls_no_model_has_no_dry_run(served):
     with pytest.raises(UsageError, match="filter calls no model"):
         dry_run(served(), "filter")
+
+
+def test_a_recorded_model_without_any_answer_is_a_fault(small):
+    small.write_text(small.read_text().replace('name = "two"', 'name = "tow"'))
+    pipeline = read_pipeline(small)
+    run_stage(pipeline, "filter", lambda _: None, again=False)
+    with pytest.raises(SourceError, match="holds no answer of tow") as caught:
+        run_stage(pipeline, "generate", lambda _: None, again=False)
+    assert "one, two" in caught.value.do
