@@ -19,6 +19,8 @@ LOOK_AHEAD = 500
 
 LONGEST_PAUSE_S = 60.0
 
+MOST_TOKENS = 2**31
+
 
 class Asker(Protocol):
     """A provider, or an annotator that is handed one."""
@@ -74,7 +76,7 @@ class Budget:
         if self._limit is None:
             return True
         async with self._changed:
-            while self._spent + self._reserved + nano_usd > self._limit:
+            while nano_usd and self._spent + self._reserved + nano_usd > self._limit:
                 if not self._reserved:
                     return False
                 await self._changed.wait()
@@ -241,11 +243,16 @@ class _Dispatcher:
             completion = self.ask.read(response)
         except RequestError:
             return Usage(cost_nano_usd=worst)
-        tokens = (completion.input_tokens, completion.output_tokens)
+        tokens = (_count(completion.input_tokens), _count(completion.output_tokens))
         if self.ask.config.price is None:
             return Usage(*tokens)
         cost = worst if None in tokens else nano_usd(self.ask.config.price, tokens[0] or 0, tokens[1] or 0)
         return Usage(*tokens, cost_nano_usd=cost)
+
+
+def _count(tokens: object) -> int | None:
+    """A number of tokens as a server tells it, None where it cannot be one."""
+    return tokens if type(tokens) is int and 0 <= tokens < MOST_TOKENS else None
 
 
 def worst_case_nano_usd(request: CompletionRequest, config: CallConfig) -> int:

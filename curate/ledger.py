@@ -190,20 +190,20 @@ def sent_by_model(path: Path) -> list[dict[str, Any]]:
 
 
 def _commit(connection: sqlite3.Connection, batch: list[Write]) -> None:
-    error: sqlite3.Error | None = None
+    error: sqlite3.Error | OverflowError | UnicodeError | None = None
     try:
         with connection:
             connection.execute("BEGIN IMMEDIATE")
             for statement, values, _ in batch:
                 connection.execute(statement, values)
-    except sqlite3.Error as caught:
+    except (sqlite3.Error, OverflowError, UnicodeError) as caught:
         error = caught
     loop = batch[0][2].get_loop()
     if not loop.is_closed():
         loop.call_soon_threadsafe(_acknowledge, [done for _, _, done in batch], error)
 
 
-def _acknowledge(futures: "list[asyncio.Future[None]]", error: sqlite3.Error | None) -> None:
+def _acknowledge(futures: "list[asyncio.Future[None]]", error: Exception | None) -> None:
     for future in futures:
         if future.done():
             continue

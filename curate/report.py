@@ -107,7 +107,7 @@ def _with_texts(store: RunStore, corrections: "pl.LazyFrame") -> "pl.LazyFrame":
     import polars as pl
 
     pairs = store.table("dedup", "pairs").select("pair_id", "question", "answer")
-    joined = corrections.rename({"text": "correction"}).join(pairs, on="pair_id", how="left", maintain_order="left")
+    joined = corrections.rename({"text": "correction"}).join(pairs, on="pair_id", how="inner", maintain_order="left")
     return joined.with_columns((pl.col("answer") == pl.col("correction")).alias("is_identity"))
 
 

@@ -7,6 +7,7 @@ class CurateError(Exception):
     exit_code = 1
 
     def __init__(self, what: str, *, do: str = "") -> None:
+        what = what.encode("utf-8", errors="replace").decode("utf-8")  # halves of surrogate pairs cannot be stored
         super().__init__(what)
         self.what = what
         self.do = do
@@ -79,7 +80,7 @@ class RequestError(CurateError):
     def __init__(self, kind: str, detail: str) -> None:
         super().__init__(f"{kind}: {detail}")
         self.kind = kind
-        self.detail = detail
+        self.detail = detail.encode("utf-8", errors="replace").decode("utf-8")
 
 
 class ProviderBusyError(RequestError):

@@ -27,7 +27,7 @@ class SourceConfig(Table):
     """How a row holds its prompt: one field; JSON whose leaves are the prompts (texts); or a known shape."""
     field: str | None = None
     """Column of the prompt; needed where shape is `field`."""
-    license: str | None = None
+    license: str | None = Field(default=None, min_length=1)
     """SPDX name of the licence of these prompts; a release refuses rows without one."""
 
     @model_validator(mode="after")
@@ -153,6 +153,16 @@ def _check_budget(budget_usd: Decimal | None, models: Sequence["ModelConfig | An
         raise ValueError(f"budget_usd needs a price for each model; none for: {', '.join(unpriced)}")
 
 
+def _check_requests(models: Sequence["ModelConfig | AnnotatorConfig"]) -> None:
+    """The ledger knows a request by provider, served model and body: two models must not share all three."""
+    seen: dict[tuple[str | None, str, SamplingConfig], CallConfig] = {}
+    for one in models:
+        served = (one.provider, one.model or one.name, one.sampling)
+        other = seen.setdefault(served, one)
+        if one.provider not in {None, "recorded"} and other.base_url != one.base_url:
+            raise ValueError(f'two servers call their model "{served[1]}": serve one under another name')
+
+
 def _check_names(what: str, names: list[str]) -> None:
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
@@ -186,6 +196,7 @@ class GenerateConfig(Table):
     def _budget_has_prices(self) -> Self:
         _check_budget(self.budget_usd, self.models)
         _check_names("model", [model.name for model in self.models])
+        _check_requests(self.models)
         if self.models and self.answers_per_prompt > len(self.models):
             raise ValueError(f"answers_per_prompt is {self.answers_per_prompt} but only {len(self.models)} are named")
         return self
@@ -248,6 +259,7 @@ class AnnotateConfig(Table):
     def _budget_has_prices(self) -> Self:
         _check_budget(self.budget_usd, [one for one in self.annotators if one.kind == "model"])
         _check_names("annotator", [annotator.name for annotator in self.annotators])
+        _check_requests([one for one in self.annotators if not one.principles or one.kind == "model"])
         return self
 
 

@@ -7,7 +7,7 @@ import msgspec
 
 from curate.identity import request_key
 from curate.providers.endpoint import Endpoint
-from curate.providers.faults import as_request_error, decoded, extra_missing
+from curate.providers.faults import as_request_error, decoded, extra_missing, without_key
 from schemas.errors import RequestError
 from schemas.records import Completion, CompletionRequest, Sampling, Turn
 
@@ -70,7 +70,7 @@ class AnthropicProvider:
             )
         except self._errors as error:
             raise as_request_error(error, self._key) from error
-        return bytes(response.content)
+        return without_key(bytes(response.content), self._key)
 
     def read(self, response: bytes) -> Completion:
         """All text blocks. Raises RequestError of kind malformed or error_reply."""

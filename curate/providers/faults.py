@@ -1,6 +1,7 @@
 """What an SDK's error means for a request: passing, permanent, or the end of the provider."""
 
 import json
+import math
 from typing import Any
 
 import msgspec
@@ -8,6 +9,7 @@ import msgspec
 from schemas.errors import MissingExtraError, ProviderBusyError, ProviderDownError, RequestError
 
 PASSING = {408, 409, 425, 429, 500, 502, 503, 504, 529}
+SHORTEST_RETRY_AFTER_S = 0.05
 LONGEST_RETRY_AFTER_S = 120.0
 
 
@@ -36,14 +38,19 @@ def decoded(response: bytes) -> Any:
     """A reply's JSON object. Raises RequestError of kind malformed, or error_reply where it holds an error."""
     try:
         reply = msgspec.json.decode(response)
-    except msgspec.DecodeError:
+    except (msgspec.DecodeError, RecursionError):
         try:
             reply = json.loads(response.decode("utf-8", errors="replace"))
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise RequestError("malformed", f"not JSON: {response[:300]!r}") from error
     if isinstance(reply, dict) and reply.get("error"):
         raise RequestError("error_reply", str(reply["error"])[:2000])
     return reply
+
+
+def without_key(response: bytes, key: str) -> bytes:
+    """The raw reply; a server that repeats the key in it does not bring it into the ledger."""
+    return response if key == "none" else response.replace(key.encode("utf-8"), b"***")
 
 
 def extra_missing(library: str) -> MissingExtraError:
@@ -53,6 +60,7 @@ def extra_missing(library: str) -> MissingExtraError:
 
 def _retry_after_s(response: Any) -> float | None:
     try:
-        return min(float(response.headers["retry-after"]), LONGEST_RETRY_AFTER_S)
+        asked_s = float(response.headers["retry-after"])
     except (KeyError, ValueError, AttributeError):
         return None
+    return min(max(asked_s, SHORTEST_RETRY_AFTER_S), LONGEST_RETRY_AFTER_S) if math.isfinite(asked_s) else None

@@ -38,4 +38,9 @@ def api_key(name: str, config: CallConfig) -> str:
             f"{name}: the environment variable {config.api_key_env} (its api_key_env) is not set",
             do=f"export {config.api_key_env}=…",
         )
+    if not (key.isascii() and key.isprintable()):
+        raise ConfigError(
+            f"{name}: the key in {config.api_key_env} holds characters that no key has",
+            do="set the variable to the key alone: one line, no quotes",
+        )
     return key

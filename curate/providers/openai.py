@@ -7,7 +7,7 @@ import msgspec
 
 from curate.identity import request_key
 from curate.providers.endpoint import Endpoint
-from curate.providers.faults import as_request_error, decoded, extra_missing
+from curate.providers.faults import as_request_error, decoded, extra_missing, without_key
 from schemas.errors import RequestError
 from schemas.records import Completion, CompletionRequest, Sampling, Turn
 
@@ -68,7 +68,7 @@ class OpenAIProvider:
             )
         except self._errors as error:
             raise as_request_error(error, self._key) from error
-        return bytes(response.content)
+        return without_key(bytes(response.content), self._key)
 
     def read(self, response: bytes) -> Completion:
         """The first choice. Raises RequestError of kind malformed or error_reply."""
@@ -76,6 +76,8 @@ class OpenAIProvider:
         try:
             choice = reply["choices"][0]
             text = choice["message"]["content"] or choice["message"].get("refusal") or ""
+            if not isinstance(text, str):
+                text = "".join(part["text"] for part in text if part.get("type") == "text")
             usage = reply.get("usage") or {}
             reason = FINISH_REASONS.get(choice.get("finish_reason") or "stop", "other")
             return Completion(str(text), reason, usage.get("prompt_tokens"), usage.get("completion_tokens"))

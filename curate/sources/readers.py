@@ -21,6 +21,7 @@ MOST_ROW_BYTES = 8 * 2**20
 """A longer line is not a prompt but a fault of the file; it becomes a failure row without being held in memory."""
 
 BLOCK_ROWS = 5000
+PACKED_BYTES = 2**16
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +69,7 @@ def _file_errors() -> tuple[type[Exception], ...]:
     import polars as pl
     import zstandard
 
-    ours = (OSError, EOFError, ValueError, zlib.error, msgspec.DecodeError)
+    ours = (OSError, EOFError, ValueError, RecursionError, zlib.error, msgspec.DecodeError)
     return (*ours, ijson.JSONError, pl.exceptions.PolarsError, zstandard.ZstdError)
 
 
@@ -78,8 +79,42 @@ def _opened(path: Path, compression: str) -> IO[bytes]:
     if compression == ".zst":
         import zstandard
 
-        return io.BufferedReader(zstandard.open(path, "rb"), 2**20)
+        return io.BufferedReader(_Zstandard(path.open("rb"), zstandard.ZstdDecompressor()), 2**20)
     return path.open("rb", buffering=2**20)
+
+
+class _Zstandard(io.RawIOBase):
+    """Decompressed bytes of all frames of a file. Raises EOFError where it ends inside one."""
+
+    def __init__(self, file: IO[bytes], decompressor: Any) -> None:
+        self._file, self._decompressor = file, decompressor
+        self._frame = decompressor.decompressobj()
+        self._ready = memoryview(b"")
+
+    def readable(self) -> bool:
+        """Always."""
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        """Fill the buffer as far as bytes are ready; 0 at the end."""
+        while not self._ready:
+            packed = (self._frame.unused_data if self._frame.eof else b"") or self._file.read(PACKED_BYTES)
+            if self._frame.eof:
+                if not packed:
+                    return 0
+                self._frame = self._decompressor.decompressobj()
+            if not packed:
+                raise EOFError("the compressed data ends in the middle")
+            self._ready = memoryview(self._frame.decompress(packed))
+        size = min(len(buffer), len(self._ready))
+        buffer[:size] = self._ready[:size]
+        self._ready = self._ready[size:]
+        return size
+
+    def close(self) -> None:
+        """Close the file as well."""
+        self._file.close()
+        super().close()
 
 
 def _lines(stream: IO[bytes]) -> Iterator[tuple[int, Any]]:
@@ -100,7 +135,7 @@ def _lines(stream: IO[bytes]) -> Iterator[tuple[int, Any]]:
                 continue
             try:
                 yield number, decode(line)
-            except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
                 yield number, _broken_line(line, error)
         if number == 0:
             yield 0, Broken("empty_file", "the file has no rows")
@@ -128,7 +163,7 @@ def _csv(stream: IO[bytes]) -> Iterator[tuple[int, Any]]:
     csv.field_size_limit(MOST_ROW_BYTES)
     text = io.TextIOWrapper(stream, encoding="utf-8-sig", errors="surrogateescape", newline="")
     with text:
-        reader = csv.reader(text)
+        reader = csv.reader(text, strict=True)
         header = next(reader, None)
         if not header:
             yield 0, Broken("empty_file", "the file has no header")
@@ -161,15 +196,28 @@ def _json(stream: IO[bytes]) -> Iterator[tuple[int, Any]]:
             (byte for byte in iter(lambda: stream.read(1), b"") if not byte.isspace() and byte not in b"\xef\xbb\xbf"),
             b"",
         )
-        stream.seek(0)
         if first == b"[":
             number = 0
-            for number, value in enumerate(ijson.items(stream, "item", use_float=True), start=1):
+            for number, value in enumerate(ijson.items(_After(first, stream), "item", use_float=True), start=1):
                 yield number, value
             if number == 0:
                 yield 0, Broken("empty_file", "the array has no elements")
         else:
-            yield 1, msgspec.json.decode(stream.read().removeprefix(b"\xef\xbb\xbf"))
+            yield 1, msgspec.json.decode(first + stream.read())
+
+
+class _After:
+    """A stream with the byte that was read from it to look at; a packed one cannot go back."""
+
+    def __init__(self, first: bytes, stream: IO[bytes]) -> None:
+        self._first, self._stream = first, stream
+
+    def read(self, size: int = -1) -> bytes:
+        """The byte first, then the rest."""
+        if size == 0:
+            return b""
+        first, self._first = self._first, b""
+        return first or self._stream.read(size)
 
 
 def _parquet(path: Path) -> Iterator[tuple[int, Any]]:

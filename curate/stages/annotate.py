@@ -174,6 +174,7 @@ def _outcomes(
             continue
         try:
             text = annotator.correction(task, responses[request_id])
+            _check_unicode(text)
         except RequestError as error:
             failures.append((task.pair_id, NAME, error.kind, error.detail, 1))
             continue
@@ -183,6 +184,13 @@ def _outcomes(
         pl.DataFrame(corrections, schema=Corrections.create_empty().schema, orient="row"),
         pl.DataFrame(failures, schema=Failures.create_empty().schema, orient="row"),
     )
+
+
+def _check_unicode(text: str) -> None:
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError as error:
+        raise RequestError("invalid_unicode", "the correction holds half of a surrogate pair") from error
 
 
 def _identity(pipeline: Pipeline, config: AnnotatorConfig) -> dict[str, Any]:

@@ -102,10 +102,11 @@ def write_record(path: Path, record: Any) -> None:
 
 def state(manifest: Manifest | None, failed: Failed | None, fingerprint: str | None) -> State:
     """What a stage is, judged by hashes alone; `fingerprint` is None while its inputs are not there."""
-    if failed is not None and failed.fingerprint == fingerprint:
+    is_published = manifest is not None and manifest.fingerprint == fingerprint
+    if failed is not None and failed.fingerprint == fingerprint and not is_published:
         return "failed"
     if manifest is None:
         return "missing"
-    if manifest.fingerprint != fingerprint:
+    if not is_published:
         return "stale"
     return "waiting" if manifest.accounting.waiting else "done"

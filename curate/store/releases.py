@@ -26,7 +26,7 @@ def versions(folder: Path) -> list[str]:
     """All releases in a folder, oldest version first."""
     from curate.release.version import parse
 
-    names = [path.parent.name for path in folder.glob("*/manifest.json") if not path.parent.name.startswith(".")]
+    names = [path.parent.name for path in folder.glob("[0-9]*.[0-9]*.[0-9]*/manifest.json")]
     return sorted(names, key=parse)
 
 

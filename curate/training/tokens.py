@@ -31,7 +31,7 @@ def token_rows(
     if not row_ids:
         return []
     before = prompt_ids(tokenizer, prompts)
-    after = tokenizer(list(targets), add_special_tokens=False)["input_ids"]
+    after = _text_ids(tokenizer, targets)
     return [
         TokenRow(row_id, [*prompt, *target, tokenizer.eos_token_id], len(prompt))
         for row_id, prompt, target in zip(row_ids, before, after, strict=True)
@@ -41,7 +41,13 @@ def token_rows(
 def prompt_ids(tokenizer: Any, prompts: Sequence[str]) -> list[list[int]]:
     """Ids of each prompt, after BOS where the tokenizer has one."""
     bos = [] if tokenizer.bos_token_id is None else [tokenizer.bos_token_id]
-    return [bos + ids for ids in tokenizer(list(prompts), add_special_tokens=False)["input_ids"]]
+    return [bos + ids for ids in _text_ids(tokenizer, prompts)]
+
+
+def _text_ids(tokenizer: Any, texts: Sequence[str]) -> list[list[int]]:
+    """Ids of texts alone. A text that spells a control token ("</s>") is text: it never becomes that token."""
+    found: list[list[int]] = tokenizer(list(texts), add_special_tokens=False, split_special_tokens=True)["input_ids"]
+    return found
 
 
 def batches(rows: Sequence[TokenRow], tokens_per_batch: int, order: random.Random | None) -> Iterator[list[TokenRow]]:
