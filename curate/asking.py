@@ -190,6 +190,7 @@ class _Dispatcher:
             try:
                 async with asyncio.timeout(config.timeout_s):
                     response = await self.ask.asker.complete(request)
+                self._check_usable(response)
             except TimeoutError:
                 busy = ProviderBusyError("timeout", f"no reply within {config.timeout_s:g} s")
             except ProviderBusyError as error:
@@ -236,13 +237,19 @@ class _Dispatcher:
             self._next_slot = slot + share_s
             await asyncio.sleep(slot - now)
 
+    def _check_usable(self, response: bytes) -> None:
+        """Raises ProviderBusyError where an error, a web page or nothing was sent as a success: it is not kept."""
+        if self.ask.read is None:
+            return
+        try:
+            self.ask.read(response)
+        except RequestError as error:
+            raise ProviderBusyError(error.kind, error.detail) from error
+
     def _usage(self, response: bytes, worst: int) -> Usage:
         if self.ask.read is None:
             return Usage()
-        try:
-            completion = self.ask.read(response)
-        except RequestError:
-            return Usage(cost_nano_usd=worst)
+        completion = self.ask.read(response)
         tokens = (_count(completion.input_tokens), _count(completion.output_tokens))
         if self.ask.config.price is None:
             return Usage(*tokens)

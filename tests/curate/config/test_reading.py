@@ -126,6 +126,13 @@ RECORDED = '[[pipelines.demo.generate.models]]\nname = "m"\nprovider = "recorded
         (MODEL + 'base_url = "localhost:9"', "should match pattern"),
         (RECORDED + 'columns = { anwser = "answer" }', "'answer'"),
         ('[pipelines.demo.generate]\nbudget_usd = "a lot"', "valid decimal"),
+        (
+            MODEL
+            + 'model = "x"\nbase_url = "http://a/v1"\n'
+            + MODEL.replace('"m"', '"n"')
+            + 'model = "x"\nbase_url = "http://b/v1"',
+            'two servers call their model "x"',
+        ),
         ("[pipelines.demo.release]\nvalidation_share = 0.9\ntest_share = 0.1", "leave no rows to train on"),
     ],
 )

@@ -13,9 +13,10 @@ import pytest
 from curate.config.model import Pipeline
 from curate.config.reading import read_pipeline
 from curate.ledger import Ledger, sent_by_model
-from curate.pipeline import dry_run, run_stage
+from curate.pipeline import dry_run, run_stage, survey
 from curate.store.run import RunStore
 from schemas.errors import ConfigError, SourceError, StageError, UsageError
+from tests.llm_server import FATAL_KEY
 
 
 def generate(pipeline: Pipeline, *, again: bool = False):
@@ -64,9 +65,6 @@ def test_a_passing_fault_is_asked_again(served, server, provider, fault):
 @pytest.mark.parametrize(
     ("body", "kind"),
     [
-        (b"<html>gateway</html>", "malformed"),
-        (b'{"error": {"message": "sorry"}}', "error_reply"),
-        (b'{"choices": []}', "malformed"),
         (b'{"choices": [{"message": {"content": ""}, "finish_reason": "stop"}]}', "empty_answer"),
         (b'{"choices": [{"message": {"content": "half"}, "finish_reason": "length"}]}', "truncated"),
         (b'{"choices": [{"message": {"content": "x"}, "finish_reason": "content_filter"}]}', "content_filter"),
@@ -237,3 +235,73 @@ def test_a_recorded_model_without_any_answer_is_a_fault(small):
     with pytest.raises(SourceError, match="holds no answer of tow") as caught:
         run_stage(pipeline, "generate", lambda _: None, again=False)
     assert "one, two" in caught.value.do
+
+
+def replying(content: bytes):
+    return (200, {}, content)
+
+
+def usage(tokens: str) -> bytes:
+    choice = '{"message": {"role": "assistant", "content": "fine"}, "finish_reason": "stop"}'
+    return f'{{"choices": [{choice}], "usage": {{"prompt_tokens": {tokens}, "completion_tokens": 1}}}}'.encode()
+
+
+@pytest.mark.parametrize("tokens", ["99999999999999999999", "-5", "12.0", '"12"', "[1]", "null"])
+def test_an_odd_count_of_tokens_costs_the_worst_case_and_loses_no_reply(served, server, tokens):
+    server.faults = [replying(usage(tokens))]
+    store = generate(served(keys=PRICE, prompts=3))
+    assert store.published("generate").accounting.kept == 3
+    with Ledger(store.workdir / "ledger.sqlite") as ledger:
+        assert ledger.spent_nano_usd("generate") > 200_000
+
+
+@pytest.mark.parametrize("content", [b'{"error": {"message": "overloaded"}}', b"<html>busy</html>", b"", b"[" * 3000])
+def test_an_error_sent_as_a_success_is_asked_again_and_never_kept(served, server, content):
+    server.faults = [replying(content)]
+    assert generate(served(prompts=2)).published("generate").accounting.kept == 2
+    assert server.asked.total() == 3
+
+
+def test_an_error_sent_as_a_success_to_the_end_is_a_failure_that_again_asks_anew(served, server):
+    server.faults = [replying(b'{"error": {"message": "overloaded \\ud83d"}}')] * 2
+    pipeline = served(prompts=1, keys="max_attempts = 2")
+    store = generate(pipeline)
+    assert store.published("generate").failed_by == {"error_reply": 1}
+    generate(pipeline, again=True)
+    assert store.published("generate").accounting.kept == 1
+
+
+def test_a_key_that_a_server_repeats_stays_out_of_every_file(served, server, monkeypatch):
+    monkeypatch.setenv("SOME_KEY", "sk-SECRET123456")
+    server.faults = [replying(b'{"error": {"message": "bad key sk-SECRET123456"}}')] * 2
+    server.answer = lambda prompt: "your key is sk-SECRET123456"
+    pipeline = served(prompts=2, keys='api_key_env = "SOME_KEY"\nmax_attempts = 2\nmax_in_flight = 1')
+    generate(pipeline)
+    for path in pipeline.workdir.rglob("*"):
+        assert path.is_dir() or b"sk-SECRET123456" not in path.read_bytes(), path
+
+
+@pytest.mark.parametrize("key", ["sk-ключ", "sk-a\nb"])
+def test_a_key_that_cannot_be_one_is_told_without_showing_it(served, monkeypatch, key):
+    monkeypatch.setenv("SOME_KEY", key)
+    with pytest.raises(ConfigError, match="characters that no key has") as caught:
+        generate(served(keys='api_key_env = "SOME_KEY"'))
+    assert key not in str(caught.value)
+
+
+@pytest.mark.parametrize("retry_after", ["nan", "inf", "-1", "soon"])
+def test_an_odd_retry_after_neither_hangs_nor_spins(served, server, retry_after):
+    server.faults = [(429, {"Retry-After": retry_after}, b"{}")]
+    assert generate(served(prompts=1)).published("generate").accounting.kept == 1
+    assert server.asked.total() == 2
+
+
+def test_a_failed_new_try_leaves_a_done_stage_done(served, server, monkeypatch):
+    monkeypatch.setenv("SOME_KEY", "good")
+    pipeline = served(prompts=3, keys='api_key_env = "SOME_KEY"\nmax_attempts = 1')
+    server.faults = [(500, {}, b"oops")]
+    assert generate(pipeline).published("generate").accounting.failed == 1
+    monkeypatch.setenv("SOME_KEY", FATAL_KEY)
+    with pytest.raises(StageError, match="unauthorized"):
+        generate(pipeline, again=True)
+    assert {one.name: one.state for one in survey(pipeline)}["generate"] == "done"

@@ -117,3 +117,10 @@ def test_a_loss_that_is_not_finite_stops_the_run(tokenizer, made):
     hot = settings("tiny", "T1", 0.0, 1, "cpu", lr_peak=1e30, tokens_per_step=64)
     with pytest.raises(StageError, match="the loss of step [0-9]+ \\(correct\\) is nan"):
         train(wild, made, 9, hot, "correct", lambda _: None)
+
+
+def test_a_text_that_spells_a_control_token_stays_text(tokenizer):
+    (row,) = token_rows(tokenizer, ["a"], ["Is </s> a tag?"], ["Write </s> and <pad> and <s>."])
+    controls = {tokenizer.bos_token_id, tokenizer.eos_token_id, tokenizer.pad_token_id}
+    assert [position for position, one in enumerate(row.ids) if one in controls] == [0, len(row.ids) - 1]
+    assert tokenizer.decode(row.ids[1:-1]) == "Is </s> a tag?Write </s> and <pad> and <s>."
