@@ -224,7 +224,7 @@ def test_doctor_finds_what_is_missing(small, config):
     )
     small.write_text(text.replace('path = "prompts.jsonl"', 'path = "promts.jsonl"'))
     out = curate("doctor", "-c", str(small), code=1).stdout
-    for problem in ("there is no file promts.jsonl", "NOT_SET_ANYWHERE is not set", "Connection refused"):
+    for problem in ("there is no file promts.jsonl", "the environment variable NOT_SET_ANYWHERE", "Connection refused"):
         assert problem in out
 
 
