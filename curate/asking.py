@@ -5,8 +5,10 @@ import itertools
 import random
 import time
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from decimal import ROUND_UP, Decimal
+from pathlib import Path
 from typing import Protocol
 
 from curate.config.model import CallConfig, Price
@@ -112,9 +114,18 @@ async def ask_all(
         )
 
 
-def estimate(asks: list[Ask], ledger: Ledger) -> list[Estimate]:
-    """What `ask_all` would send, model by model; sends nothing and holds 500 requests at once."""
-    return [_estimate(ask, ledger) for ask in asks]
+def dry_estimate(opened: AbstractAsyncContextManager[tuple[object, list[Ask]]], ledger: Path) -> list[Estimate]:
+    """What `ask_all` would send, model by model; sends nothing and holds 500 requests at once.
+
+    opened: gives the models and what each is to be asked, and closes their connections at its end.
+    """
+
+    async def estimated(known: Ledger) -> list[Estimate]:
+        async with opened as (_, asks):
+            return [_estimate(ask, known) for ask in asks]
+
+    with Ledger(ledger) as known:
+        return asyncio.run(estimated(known))
 
 
 def _estimate(ask: Ask, ledger: Ledger) -> Estimate:

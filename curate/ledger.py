@@ -157,15 +157,12 @@ class Ledger:
 
 def calls_by_model(path: Path) -> list[dict[str, Any]]:
     """Calls, tokens and money by stage and model, for `curate status`; empty where there is no ledger."""
-    if not path.is_file():
-        return []
-    columns = ("stage", "model", "calls", "input_tokens", "output_tokens", "cost_nano_usd")
-    with closing(_connect(path)) as connection:
-        rows = connection.execute(
-            "SELECT stage, model, COUNT(*), SUM(input_tokens), SUM(output_tokens), SUM(cost_nano_usd) "
-            "FROM completions GROUP BY stage, model ORDER BY stage, model"
-        )
-        return [dict(zip(columns, row, strict=True)) for row in rows]
+    return _summary(
+        path,
+        "SELECT stage, model, COUNT(*) AS calls, SUM(input_tokens) AS input_tokens, "
+        "SUM(output_tokens) AS output_tokens, SUM(cost_nano_usd) AS cost_nano_usd "
+        "FROM completions GROUP BY stage, model ORDER BY stage, model",
+    )
 
 
 def sent_by_model(path: Path) -> list[dict[str, Any]]:
@@ -174,19 +171,23 @@ def sent_by_model(path: Path) -> list[dict[str, Any]]:
     Possibly paid: a request that was sent and has neither reply nor failure, because its process died or is at it.
     A run sends it again. Empty where there is no ledger.
     """
+    return _summary(
+        path,
+        "SELECT i.stage AS stage, i.model AS model, SUM(i.sent) AS sent, COUNT(c.request_id) AS replies, "
+        "SUM(c.request_id IS NULL AND f.request_id IS NOT NULL) AS failed, "
+        "SUM(c.request_id IS NULL AND f.request_id IS NULL) AS possibly_paid "
+        "FROM (SELECT request_id, stage, model, COUNT(*) AS sent FROM intents GROUP BY request_id) AS i "
+        "LEFT JOIN completions AS c USING (request_id) LEFT JOIN failures AS f USING (request_id) "
+        "GROUP BY i.stage, i.model ORDER BY i.stage, i.model",
+    )
+
+
+def _summary(path: Path, query: str) -> list[dict[str, Any]]:
     if not path.is_file():
         return []
-    columns = ("stage", "model", "sent", "replies", "failed", "possibly_paid")
     with closing(_connect(path)) as connection:
-        rows = connection.execute(
-            "SELECT i.stage, i.model, SUM(i.sent), COUNT(c.request_id), "
-            "SUM(c.request_id IS NULL AND f.request_id IS NOT NULL), "
-            "SUM(c.request_id IS NULL AND f.request_id IS NULL) "
-            "FROM (SELECT request_id, stage, model, COUNT(*) AS sent FROM intents GROUP BY request_id) AS i "
-            "LEFT JOIN completions AS c USING (request_id) LEFT JOIN failures AS f USING (request_id) "
-            "GROUP BY i.stage, i.model ORDER BY i.stage, i.model"
-        )
-        return [dict(zip(columns, row, strict=True)) for row in rows]
+        rows = connection.execute(query)
+        return [dict(zip((column[0] for column in rows.description), row, strict=True)) for row in rows]
 
 
 def _commit(connection: sqlite3.Connection, batch: list[Write]) -> None:

@@ -13,7 +13,7 @@ from curate.identity import fingerprint
 from curate.progress import Progress
 from curate.store.lock import writer_lock
 from curate.store.manifest import Manifest, State, state
-from curate.store.releases import is_there
+from curate.store.releases import has_release
 from curate.store.run import RunStore
 from schemas.errors import CurateError, StageNotReadyError, UsageError, WaitingError
 
@@ -150,7 +150,7 @@ def _status(pipeline: Pipeline, store: RunStore, name: str, earlier: dict[str, S
     if manifest is not None and (touched := store.touched(manifest)):
         problem = f"{touched} is missing or was changed since it was published; it will be made anew"
         return StageStatus(name, "stale", key, manifest, problem)
-    if manifest is not None and "version" in manifest.notes and not is_there(pipeline.workdir, manifest):
+    if manifest is not None and "version" in manifest.notes and not has_release(pipeline.workdir, manifest):
         problem = f"release {manifest.notes['version']} is not there any more; it will be made anew"
         return StageStatus(name, "stale", key, manifest, problem)
     failed = store.failed(name)

@@ -259,7 +259,7 @@ class AnnotateConfig(Table):
     def _budget_has_prices(self) -> Self:
         _check_budget(self.budget_usd, [one for one in self.annotators if one.kind == "model"])
         _check_names("annotator", [annotator.name for annotator in self.annotators])
-        _check_requests([one for one in self.annotators if not one.principles or one.kind == "model"])
+        _check_requests([one for one in self.annotators if one.kind == "model"])
         return self
 
 

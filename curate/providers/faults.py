@@ -48,6 +48,14 @@ def decoded(response: bytes) -> Any:
     return reply
 
 
+def check_unicode(text: str) -> None:
+    """Raises RequestError of kind invalid_unicode where a text cannot be stored: models cut emoji in the middle."""
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError as error:
+        raise RequestError("invalid_unicode", "the reply holds half of a surrogate pair") from error
+
+
 def without_key(response: bytes, key: str) -> bytes:
     """The raw reply; a server that repeats the key in it does not bring it into the ledger."""
     return response if key == "none" else response.replace(key.encode("utf-8"), b"***")

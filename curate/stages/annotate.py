@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 from annotators.principles import chosen
 from annotators.template import VERSION as TEMPLATE_VERSION
-from curate.asking import Ask, Estimate, ask_all, estimate
+from curate.asking import Ask, Estimate, ask_all, dry_estimate
 from curate.config.model import AnnotatorConfig, Pipeline
 from curate.identity import content_id, file_hash, request_key
 from curate.ledger import KnownFailure, Ledger
 from curate.progress import Progress
+from curate.providers.faults import check_unicode
 from curate.store.run import RunStore
 from schemas.errors import RequestError, SourceError, StageError
 from schemas.records import Annotator, CompletionRequest, CorrectionTask, Provider, Turn
@@ -62,13 +63,7 @@ def run(pipeline: Pipeline, store: RunStore, key: dict[str, Any], progress: Prog
 
 def dry_run(pipeline: Pipeline, store: RunStore) -> list[Estimate]:
     """What a run would send now, annotator by annotator: the plan less the ledger. People are not in it."""
-
-    async def estimated() -> list[Estimate]:
-        async with _asks(pipeline, store) as (_, asks):
-            return estimate(asks, ledger)
-
-    with Ledger(pipeline.workdir / "ledger.sqlite") as ledger:
-        return asyncio.run(estimated())
+    return dry_estimate(_asks(pipeline, store), pipeline.workdir / "ledger.sqlite")
 
 
 async def _ask(pipeline: Pipeline, store: RunStore, ledger: Ledger, progress: Progress) -> list[Annotator | None]:
@@ -174,7 +169,7 @@ def _outcomes(
             continue
         try:
             text = annotator.correction(task, responses[request_id])
-            _check_unicode(text)
+            check_unicode(text)
         except RequestError as error:
             failures.append((task.pair_id, NAME, error.kind, error.detail, 1))
             continue
@@ -184,13 +179,6 @@ def _outcomes(
         pl.DataFrame(corrections, schema=Corrections.create_empty().schema, orient="row"),
         pl.DataFrame(failures, schema=Failures.create_empty().schema, orient="row"),
     )
-
-
-def _check_unicode(text: str) -> None:
-    try:
-        text.encode("utf-8")
-    except UnicodeEncodeError as error:
-        raise RequestError("invalid_unicode", "the correction holds half of a surrogate pair") from error
 
 
 def _identity(pipeline: Pipeline, config: AnnotatorConfig) -> dict[str, Any]:

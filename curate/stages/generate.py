@@ -5,11 +5,12 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
-from curate.asking import Ask, Estimate, ask_all, estimate
+from curate.asking import Ask, Estimate, ask_all, dry_estimate
 from curate.config.model import ModelConfig, Pipeline
 from curate.identity import content_id, file_hash
 from curate.ledger import KnownFailure, Ledger
 from curate.progress import Progress
+from curate.providers.faults import check_unicode
 from curate.providers.making import make_provider
 from curate.store.run import RunStore
 from schemas.errors import RequestError, StageError
@@ -71,13 +72,7 @@ def run(pipeline: Pipeline, store: RunStore, key: dict[str, Any], progress: Prog
 
 def dry_run(pipeline: Pipeline, store: RunStore) -> list[Estimate]:
     """What a run would send now, model by model: the plan less the ledger."""
-
-    async def estimated() -> list[Estimate]:
-        async with _asks(pipeline, store) as (_, asks):
-            return estimate(asks, ledger)
-
-    with Ledger(pipeline.workdir / "ledger.sqlite") as ledger:
-        return asyncio.run(estimated())
+    return dry_estimate(_asks(pipeline, store), pipeline.workdir / "ledger.sqlite")
 
 
 async def _ask(pipeline: Pipeline, store: RunStore, ledger: Ledger, progress: Progress) -> list[Provider]:
@@ -177,10 +172,7 @@ def _answer(provider: Provider, response: bytes) -> Completion:
         raise RequestError("content_filter", completion.text[:300] or "the server filtered the reply")
     if not completion.text.strip():
         raise RequestError("empty_answer", "the reply holds no text")
-    try:
-        completion.text.encode("utf-8")
-    except UnicodeEncodeError as error:
-        raise RequestError("invalid_unicode", "the reply holds half of a surrogate pair") from error
+    check_unicode(completion.text)
     return completion
 
 

@@ -30,7 +30,7 @@ def versions(folder: Path) -> list[str]:
     return sorted(names, key=parse)
 
 
-def is_there(workdir: Path, published: Manifest) -> bool:
+def has_release(workdir: Path, published: Manifest) -> bool:
     """Whether the release that the stage's manifest names lies in the run directory."""
     return (workdir / "releases" / str(published.notes["version"]) / "manifest.json").is_file()
 
