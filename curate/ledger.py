@@ -8,6 +8,7 @@ import asyncio
 import queue
 import sqlite3
 import threading
+import time
 from collections.abc import Iterable
 from contextlib import closing
 from dataclasses import dataclass
@@ -21,6 +22,7 @@ from schemas.records import CompletionRequest
 
 SCHEMA_VERSION = 1
 MOST_TOGETHER = 50
+LONGEST_WAIT_S = 60.0
 
 SCHEMA = """
 CREATE TABLE intents (
@@ -217,12 +219,26 @@ def _acknowledge(futures: "list[asyncio.Future[None]]", error: Exception | None)
 def _connect(path: Path) -> sqlite3.Connection:
     path.parent.mkdir(parents=True, exist_ok=True)
     try:
-        connection = sqlite3.connect(path, timeout=60.0, isolation_level=None, check_same_thread=False)
-        connection.execute("PRAGMA journal_mode = WAL")
+        connection = sqlite3.connect(path, timeout=LONGEST_WAIT_S, isolation_level=None, check_same_thread=False)
+        _switch_to_wal(connection)
         connection.execute("PRAGMA synchronous = FULL")
     except sqlite3.Error as error:
         raise StoreError(f"{path} cannot be opened as a ledger: {error}", do="restore it from a copy") from error
     return connection
+
+
+def _switch_to_wal(connection: sqlite3.Connection) -> None:
+    """SQLite does not wait for this switch as it does for writes: two processes on a new ledger may collide."""
+    deadline = time.monotonic() + LONGEST_WAIT_S
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode = WAL")
+        except sqlite3.OperationalError as error:
+            if "locked" not in str(error) or time.monotonic() > deadline:
+                raise
+            time.sleep(0.01)
+        else:
+            return
 
 
 def _migrate(connection: sqlite3.Connection, path: Path) -> None:
