@@ -2,8 +2,7 @@
 
 from annotators.principles import Principle
 from annotators.template import correction_turns, read_correction
-from schemas.errors import RequestError
-from schemas.records import CompletionRequest, CorrectionTask, Provider
+from schemas.records import Completion, CompletionRequest, CorrectionTask, Provider, Response
 
 
 class ModelAnnotator:
@@ -20,17 +19,16 @@ class ModelAnnotator:
         """The call for this task; equal tasks make equal calls, which are paid once."""
         return self._provider.request(correction_turns(task, self._principles))
 
-    async def complete(self, request: CompletionRequest) -> bytes:
+    async def complete(self, request: CompletionRequest) -> Response:
         """The provider's raw reply."""
         return await self._provider.complete(request)
 
-    def correction(self, task: CorrectionTask, response: bytes) -> str:
-        """The correction. Raises RequestError for a cut-off, filtered or unmarked reply."""
-        completion = self._provider.read(response)
-        if completion.finish_reason == "length":
-            raise RequestError("truncated", f"cut off after {completion.output_tokens} tokens: raise max_tokens")
-        if completion.finish_reason == "content_filter":
-            raise RequestError("content_filter", completion.text[:300] or "the server filtered the reply")
+    def read(self, response: bytes) -> Completion:
+        """The completion in a raw reply. Raises RequestError where there is none."""
+        return self._provider.read(response)
+
+    def correction(self, task: CorrectionTask, completion: Completion) -> str:
+        """The correction. Raises RequestError for an unmarked reply."""
         return read_correction(task, completion.text)
 
     async def close(self) -> None:

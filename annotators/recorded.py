@@ -4,7 +4,7 @@ import json
 from collections.abc import Callable, Iterable
 
 from schemas.errors import RequestError
-from schemas.records import CompletionRequest, CorrectionTask
+from schemas.records import Completion, CompletionRequest, CorrectionTask, Response
 
 
 class RecordedCorrections:
@@ -30,19 +30,21 @@ class RecordedCorrections:
         """The call for this task."""
         return self._request_of(task)
 
-    async def complete(self, request: CompletionRequest) -> bytes:
+    async def complete(self, request: CompletionRequest) -> Response:
         """The recorded text. Raises RequestError of kind no_recorded_correction."""
         asked = json.loads(request.body)
         found = self._corrections.get((asked["question"].strip(), asked["answer"].strip()))
         if found is None:
             raise RequestError("no_recorded_correction", "the file holds no correction of this answer to this question")
-        return found.encode("utf-8")
+        return Response(found.encode("utf-8"))
 
-    def correction(self, task: CorrectionTask, response: bytes) -> str:
+    def read(self, response: bytes) -> Completion:
+        """The recorded text as a completion."""
+        return Completion(response.decode("utf-8"), "stop")
+
+    def correction(self, task: CorrectionTask, completion: Completion) -> str:
         """The recorded text without white space at its ends; where only that differs, it is the answer itself."""
-        text = response.decode("utf-8")
-        if not text.strip():
-            raise RequestError("empty_correction", "the recorded correction is empty")
+        text = completion.text
         return task.answer if text.strip() == task.answer.strip() else text.strip()
 
     async def close(self) -> None:

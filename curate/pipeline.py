@@ -18,7 +18,7 @@ from curate.store.run import RunStore
 from schemas.errors import CurateError, StageNotReadyError, UsageError, WaitingError
 
 if TYPE_CHECKING:
-    from curate.asking import Estimate
+    from curate.asking.estimate import Estimate
 
 STAGES = {
     "import": ("curate.stages.import_prompts", ()),
@@ -65,26 +65,35 @@ def survey(pipeline: Pipeline) -> list[StageStatus]:
     return list(found.values())
 
 
-def run_all(pipeline: Pipeline, done: Callable[[Outcome], None]) -> bool:
+def run_all(
+    pipeline: Pipeline, done: Callable[[Outcome], None], progress: Callable[[str], Progress] = Progress
+) -> bool:
     """Run every stage that is not done, in order; False where people must act before it can go on."""
     with writer_lock(pipeline.workdir):
         for name in STAGES:
-            outcome = _run_if_needed(pipeline, name, again=False)
+            outcome = _run_if_needed(pipeline, name, progress, again=False)
             done(outcome)
             if outcome.status.state == "waiting":
                 return False
     return True
 
 
-def run_stage(pipeline: Pipeline, name: str, done: Callable[[Outcome], None], *, again: bool) -> bool:
+def run_stage(
+    pipeline: Pipeline,
+    name: str,
+    done: Callable[[Outcome], None],
+    progress: Callable[[str], Progress] = Progress,
+    *,
+    again: bool,
+) -> bool:
     """Run one stage if it is not done, or `again`; False where people must act. `filter` imports by itself.
 
     Raises StageNotReadyError, which names the command that makes the missing input.
     """
     with writer_lock(pipeline.workdir):
         if name == "filter":
-            done(_run_if_needed(pipeline, "import", again=False))
-        outcome = _run_if_needed(pipeline, name, again=again)
+            done(_run_if_needed(pipeline, "import", progress, again=False))
+        outcome = _run_if_needed(pipeline, name, progress, again=again)
         done(outcome)
     return outcome.status.state != "waiting"
 
@@ -116,7 +125,7 @@ def _check_parents(name: str, statuses: dict[str, StageStatus]) -> None:
             )
 
 
-def _run_if_needed(pipeline: Pipeline, name: str, *, again: bool) -> Outcome:
+def _run_if_needed(pipeline: Pipeline, name: str, progress: Callable[[str], Progress], *, again: bool) -> Outcome:
     store = RunStore(pipeline.workdir)
     statuses = {status.name: status for status in survey(pipeline)}
     _check_parents(name, statuses)
@@ -128,7 +137,7 @@ def _run_if_needed(pipeline: Pipeline, name: str, *, again: bool) -> Outcome:
     started = time.monotonic()
     _note(pipeline, name, "started")
     try:
-        module.run(pipeline, store, key, Progress(name))
+        module.run(pipeline, store, key, progress(name))
     except CurateError as error:
         _note(pipeline, name, "failed", error=error.what)
         raise

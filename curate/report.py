@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from curate.config.model import Pipeline
-from curate.ledger import calls_by_model
+from curate.ledger.accounts import calls_by_model
 from curate.pipeline import STAGES, survey
 from curate.store import releases
 from curate.store.run import RunStore

@@ -1,5 +1,10 @@
 """The errors of this project: each says what happened, to what, and what to do next."""
 
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from schemas.records import Response
+
 
 class CurateError(Exception):
     """Base of all our errors: one sentence on what happened, one on what to do next."""
@@ -75,7 +80,14 @@ class ShapeError(CurateError):
 
 
 class RequestError(CurateError):
-    """One request failed for good: it becomes a failure row of this kind, and the run goes on."""
+    """One request failed for good: it becomes a failure row of this kind, and the run goes on.
+
+    response: what the server sent, if anything came. is_possibly_paid: whether the call may be on the bill although
+    there is no answer (a time-out, a connection that broke while the server was at work).
+    """
+
+    response: "Response | None" = None
+    is_possibly_paid: bool = False
 
     def __init__(self, kind: str, detail: str) -> None:
         super().__init__(f"{kind}: {detail}")

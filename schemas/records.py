@@ -1,8 +1,10 @@
 """The few things that travel alone, and the protocols between stages, providers and annotators."""
 
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Collection, Sequence
 from dataclasses import dataclass
 from typing import Protocol
+
+from schemas.errors import RequestError
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,13 +38,49 @@ class CompletionRequest:
 
 
 @dataclass(frozen=True, slots=True)
+class RateLimits:
+    """What a server tells of its limits along with a reply; None where it tells nothing.
+
+    wait_s: how long until it takes the next request, where it says that none is left.
+    """
+
+    requests_per_minute: float | None = None
+    tokens_per_minute: float | None = None
+    wait_s: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Response:
+    """A reply's raw body, the id that the provider gave to the call, and its limits."""
+
+    body: bytes
+    provider_request_id: str = ""
+    limits: RateLimits = RateLimits()
+
+
+@dataclass(frozen=True, slots=True)
+class BatchState:
+    """How far a batch is: whether it has ended, in the provider's word, its finished calls, and what went wrong."""
+
+    has_ended: bool
+    status: str
+    done: int
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
 class Completion:
-    """What a model said, read from a raw reply. `finish_reason` is stop, length, content_filter or other."""
+    """What a model said, read from a raw reply. `finish_reason` is stop, length, content_filter, refusal or other.
+
+    input_tokens include cached_tokens. model: the name that the server reports, "" where it reports none.
+    """
 
     text: str
     finish_reason: str
     input_tokens: int | None = None
     output_tokens: int | None = None
+    cached_tokens: int | None = None
+    model: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,8 +100,8 @@ class Provider(Protocol):
         """The call that asks this provider's model to go on after `turns`."""
         ...
 
-    async def complete(self, request: CompletionRequest) -> bytes:
-        """Send one request once; the raw reply. Raises RequestError or one of its kinds."""
+    async def complete(self, request: CompletionRequest) -> Response:
+        """Send one request once. Raises RequestError or one of its kinds."""
         ...
 
     def read(self, response: bytes) -> Completion:
@@ -72,6 +110,29 @@ class Provider(Protocol):
 
     async def close(self) -> None:
         """Give back connections."""
+        ...
+
+
+class BatchProvider(Protocol):
+    """A provider that also takes many calls as one batch and answers them hours later."""
+
+    async def submit_batch(self, requests: Sequence[CompletionRequest], mark: str) -> str:
+        """Hand calls over; the batch's id at the provider. Raises RequestError."""
+        ...
+
+    async def find_batch(self, mark: str, requests: int, since: float, taken: Collection[str]) -> str | None:
+        """A batch whose submission was never acknowledged, if the provider has it. Raises RequestError.
+
+        since: seconds since 1970. taken: ids of batches that are known to be others.
+        """
+        ...
+
+    async def batch_state(self, remote_id: str) -> BatchState:
+        """How far a batch is. Raises RequestError."""
+        ...
+
+    def batch_results(self, remote_id: str) -> AsyncIterator[tuple[str, Response | RequestError]]:
+        """Each finished call by request id: its reply, or what went wrong with it. Raises RequestError."""
         ...
 
 
@@ -85,12 +146,16 @@ class Annotator(Protocol):
         """The call that asks for the correction of `task`."""
         ...
 
-    async def complete(self, request: CompletionRequest) -> bytes:
-        """Send one request once; the raw reply. Raises RequestError or one of its kinds."""
+    async def complete(self, request: CompletionRequest) -> Response:
+        """Send one request once. Raises RequestError or one of its kinds."""
         ...
 
-    def correction(self, task: CorrectionTask, response: bytes) -> str:
-        """The correction in a raw reply; may equal the answer. Raises RequestError where there is none."""
+    def read(self, response: bytes) -> Completion:
+        """The completion in a raw reply. Raises RequestError where there is none."""
+        ...
+
+    def correction(self, task: CorrectionTask, completion: Completion) -> str:
+        """The correction in a whole completion; may equal the answer. Raises RequestError where there is none."""
         ...
 
     async def close(self) -> None:

@@ -22,13 +22,18 @@ class Prompts(dy.Schema):
 
 
 class Answers(dy.Schema):
-    """What upstream models said to prompts; `request_id` is the key of the call in the ledger."""
+    """What upstream models said to prompts; `request_id` is the key of the call in the ledger.
+
+    sample_index counts a model's answers to one prompt from 0. is_refusal: the model declined; such answers are kept.
+    """
 
     answer_id = _id(primary_key=True)
     prompt_id = _id()
     model = dy.String(min_length=1)
+    sample_index = dy.Int64(min=0)
     text = dy.String()
-    finish_reason = dy.String(regex=r"^(stop|length|content_filter|other)$")
+    is_refusal = dy.Bool()
+    finish_reason = dy.String(regex=r"^(stop|length|content_filter|refusal|other)$")
     settings_id = _id()
     request_id = dy.String(regex=r"^[0-9a-f]{64}$")
 

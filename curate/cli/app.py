@@ -43,7 +43,7 @@ def _options(
 app.command("run")(run.command)
 app.command("status")(status.command)
 app.command("show")(show.command)
-app.command("ledger")(ledger.command)
+app.add_typer(ledger.app, name="ledger")
 app.add_typer(release.app, name="release")
 app.command("doctor")(doctor.command)
 

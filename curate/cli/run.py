@@ -2,6 +2,7 @@
 
 import sys
 from enum import StrEnum
+from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -44,6 +45,7 @@ def command(
     """Run the pipeline: one stage, or every stage that is not done. Exit code 3: people must act first."""
     from curate.config.reading import read_pipeline
     from curate.pipeline import Outcome, run_all, run_stage
+    from curate.progress import Progress
     from schemas.errors import UsageError
 
     if dry_run:
@@ -61,7 +63,11 @@ def command(
         if not as_json:
             typer.echo(_line(outcome))
 
-    is_through = run_all(chosen, done) if stage is None else run_stage(chosen, stage.value, done, again=again)
+    progress = partial(Progress, as_json=as_json)
+    if stage is None:
+        is_through = run_all(chosen, done, progress)
+    else:
+        is_through = run_stage(chosen, stage.value, done, progress, again=again)
     if as_json:
         print_json({"pipeline": chosen.name, "stages": [_entry(outcome) for outcome in outcomes]})
     elif is_through and not any(outcome.ran for outcome in outcomes):
@@ -82,13 +88,26 @@ def _show_estimates(pipeline: "Pipeline", stage: str, *, as_json: bool) -> None:
     costs = [None if one.cost_nano_usd_at_most is None else one.cost_nano_usd_at_most / 1e9 for one in found]
     rows = [[*(getattr(one, name) for name in names), cost] for one, cost in zip(found, costs, strict=True)]
     if as_json:
-        print_json([dict(zip((*names, "cost_usd_at_most"), row, strict=True)) for row in rows])
+        named = [dict(zip((*names, "cost_usd_at_most"), row, strict=True)) for row in rows]
+        print_json([{**row, "priced_on": one.priced_on} for row, one in zip(named, found, strict=True)])
         return
     total = ["all", *(sum(column) for column in list(zip(*rows, strict=True))[1:-1])] if rows else []
     priced = f"{sum(cost for cost in costs if cost is not None):,.4f}" if any(costs) else None
-    shown = [[*row[:-1], None if row[-1] is None else f"{row[-1]:,.4f}"] for row in rows]
-    header = ("model", "calls", "in ledger", "to send", "input tokens, about", "output tokens, most", "USD, most")
-    typer.echo(table(header, [*shown, [*total, priced]] if rows else []))
+    shown = [
+        [*row[:-1], None if row[-1] is None else f"{row[-1]:,.4f}", one.priced_on]
+        for row, one in zip(rows, found, strict=True)
+    ]
+    header = (
+        "model",
+        "calls",
+        "in ledger",
+        "to send",
+        "input tokens, about",
+        "output tokens, most",
+        "USD, most",
+        "price of",
+    )
+    typer.echo(table(header, [*shown, [*total, priced, None]] if rows else []))
     if None in costs:
         typer.echo("\nModels without a price are not in the sum: set price = { input = …, output = … } to see theirs.")
 

@@ -1,21 +1,14 @@
 """What `pipelines.toml` may say, as frozen typed objects. The docstring of a key is its entry in the reference."""
 
-from collections.abc import Sequence
-from decimal import Decimal
 from pathlib import Path
-from typing import Annotated, Literal, Self, TypeVar
+from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from curate.config.calls import CallConfig, check_budget, check_requests, whole
+from curate.config.table import Money, Table
 
 Share = Annotated[float, Field(ge=0.0, le=1.0)]
-C = TypeVar("C", bound="CallConfig")
-Money = Annotated[Decimal, BeforeValidator(str), Field(ge=0)]
-
-
-class Table(BaseModel):
-    """Base of all tables of the file: frozen, unknown keys refused."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True, allow_inf_nan=False)
 
 
 class SourceConfig(Table):
@@ -78,91 +71,6 @@ class FilterConfig(Table):
     """ISO 639-1 codes that may stay; empty keeps every language and detects none."""
 
 
-class Price(Table):
-    """USD per million tokens."""
-
-    input: Money
-    """USD per million input tokens."""
-    output: Money
-    """USD per million output tokens."""
-    as_of: str | None = None
-    """The day on which this price was read, YYYY-MM-DD."""
-
-
-class SamplingConfig(Table):
-    """How a model is sampled; what is not given is left to the server."""
-
-    temperature: float | None = None
-    """0 is greedy; the paper's upstream models use 0.5."""
-    top_p: float | None = None
-    """Nucleus mass, 0..1; the paper uses 0.95."""
-    top_k: int | None = None
-    """The paper uses 10."""
-    repetition_penalty: float | None = None
-    """The paper uses 1.1."""
-    max_tokens: int = 2048
-    """New tokens at most; the paper uses 2048."""
-    seed: int | None = None
-    """Sent to the server where given."""
-
-
-class CallConfig(Table):
-    """Keys that say how calls to one model are made."""
-
-    provider: Literal["openai", "anthropic", "recorded"] | None = None
-    """The protocol that the server speaks; `recorded` answers from a file."""
-    base_url: str | None = Field(default=None, pattern=r"^https?://.")
-    """Root of the API, such as http://127.0.0.1:8000/v1; without it the vendor's own."""
-    model: str | None = None
-    """The model as the server calls it; the name where it is not given."""
-    api_key_env: str | None = None
-    """Name of the environment variable that holds the key; never the key itself."""
-    path: str | None = None
-    """File of recorded texts, relative to the configuration file."""
-    columns: dict[Literal["prompt", "model", "answer", "question", "correction"], str] = Field(default_factory=dict)
-    """Column names in the recorded file, where they differ from ours."""
-    max_in_flight: int = Field(default=32, ge=1)
-    """Calls that wait for this model at the same time."""
-    requests_per_minute: float | None = Field(default=None, gt=0)
-    """Pace; without it only max_in_flight limits."""
-    tokens_per_minute: float | None = Field(default=None, gt=0)
-    """Pace by tokens: a quarter of the body's bytes plus max_tokens are counted for each call."""
-    max_attempts: int = Field(default=5, ge=1)
-    """How often a call is sent before a passing fault becomes a failure row."""
-    timeout_s: float = Field(default=600.0, gt=0)
-    """Longest wait for one reply."""
-    sampling: SamplingConfig = SamplingConfig()
-    """Sampling settings."""
-    price: Price | None = None
-    """What tokens cost; needed where a budget is set."""
-
-
-def _whole(config: C) -> C:
-    if config.provider is None:
-        raise ValueError("`provider` is missing: openai, anthropic or recorded")
-    if config.provider == "recorded" and config.path is None:
-        raise ValueError('provider = "recorded" needs `path`, the file of recorded answers')
-    if config.provider != "recorded" and config.path is not None:
-        raise ValueError(f'`path` goes with provider = "recorded", not with "{config.provider}"')
-    return config
-
-
-def _check_budget(budget_usd: Decimal | None, models: Sequence["ModelConfig | AnnotatorConfig"]) -> None:
-    unpriced = [model.name for model in models if model.price is None and model.provider != "recorded"]
-    if budget_usd is not None and unpriced:
-        raise ValueError(f"budget_usd needs a price for each model; none for: {', '.join(unpriced)}")
-
-
-def _check_requests(models: Sequence["ModelConfig | AnnotatorConfig"]) -> None:
-    """The ledger knows a request by provider, served model and body: two models must not share all three."""
-    seen: dict[tuple[str | None, str, SamplingConfig], CallConfig] = {}
-    for one in models:
-        served = (one.provider, one.model or one.name, one.sampling)
-        other = seen.setdefault(served, one)
-        if one.provider not in {None, "recorded"} and other.base_url != one.base_url:
-            raise ValueError(f'two servers call their model "{served[1]}": serve one under another name')
-
-
 def _check_names(what: str, names: list[str]) -> None:
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
@@ -176,10 +84,12 @@ class ModelConfig(CallConfig):
     """The model as it stands in the tables."""
     weight: float = Field(default=1.0, gt=0)
     """Share of prompts, relative to the other models' weights."""
+    system: str | None = Field(default=None, min_length=1)
+    """System prompt of this model."""
 
     @model_validator(mode="after")
     def _provider_is_whole(self) -> Self:
-        return _whole(self)
+        return whole(self)
 
 
 class GenerateConfig(Table):
@@ -189,14 +99,19 @@ class GenerateConfig(Table):
     """Upstream models; each prompt goes to `answers_per_prompt` of them by weight."""
     answers_per_prompt: int = Field(default=1, ge=1)
     """Different models asked for each prompt."""
+    samples_per_model: int = Field(default=1, ge=1)
+    """Answers that each of them writes to one prompt."""
+    fallback: bool = False
+    """Where a model gave no usable answer, ask the prompt's next one, until answers_per_prompt are there."""
     budget_usd: Money | None = None
-    """Hard limit: no call is sent whose worst case would pass it."""
+    """Hard limit of this stage, over all runs: no call is sent whose worst case would pass it."""
 
     @model_validator(mode="after")
     def _budget_has_prices(self) -> Self:
-        _check_budget(self.budget_usd, self.models)
+        named = [(model.name, model) for model in self.models]
+        check_budget(self.budget_usd, named)
         _check_names("model", [model.name for model in self.models])
-        _check_requests(self.models)
+        check_requests(named)
         if self.models and self.answers_per_prompt > len(self.models):
             raise ValueError(f"answers_per_prompt is {self.answers_per_prompt} but only {len(self.models)} are named")
         return self
@@ -233,7 +148,7 @@ class AnnotatorConfig(CallConfig):
     def _provider_is_whole(self) -> Self:
         if self.kind == "recorded" and self.path is None:
             raise ValueError('kind = "recorded" needs `path`, the file of recorded corrections')
-        return _whole(self) if self.kind == "model" else self
+        return whole(self) if self.kind == "model" else self
 
 
 class LabelStudioConfig(Table):
@@ -251,15 +166,16 @@ class AnnotateConfig(Table):
     annotators: tuple[AnnotatorConfig, ...] = ()
     """Each pair goes to one of them by weight."""
     budget_usd: Money | None = None
-    """Hard limit: no call is sent whose worst case would pass it."""
+    """Hard limit of this stage, over all runs: no call is sent whose worst case would pass it."""
     label_studio: LabelStudioConfig | None = None
     """Where people work."""
 
     @model_validator(mode="after")
     def _budget_has_prices(self) -> Self:
-        _check_budget(self.budget_usd, [one for one in self.annotators if one.kind == "model"])
+        named = [(one.name, one) for one in self.annotators if one.kind == "model"]
+        check_budget(self.budget_usd, named)
         _check_names("annotator", [annotator.name for annotator in self.annotators])
-        _check_requests([one for one in self.annotators if one.kind == "model"])
+        check_requests(named)
         return self
 
 
@@ -325,6 +241,8 @@ class PipelineConfig(Table):
     """Directory of tables, ledger and releases, relative to the file; runs/NAME where it is not given."""
     seed: int = 42
     """Everything that is drawn is drawn from this number."""
+    budget_usd: Money | None = None
+    """Hard limit of all stages together, over all runs of the working directory."""
     sources: tuple[SourceConfig, ...] = ()
     """Where prompts come from, in this order: of equal prompts the first stays."""
     filter: FilterConfig = FilterConfig()
@@ -345,6 +263,12 @@ class PipelineConfig(Table):
     @model_validator(mode="after")
     def _no_source_twice(self) -> Self:
         _check_names("source path", [source.path for source in self.sources])
+        return self
+
+    @model_validator(mode="after")
+    def _budget_has_prices(self) -> Self:
+        called = [(one.name, one) for one in self.annotate.annotators if one.kind == "model"]
+        check_budget(self.budget_usd, [*((one.name, one) for one in self.generate.models), *called])
         return self
 
 

@@ -6,7 +6,7 @@ from typing import Any, get_args
 from pydantic import BaseModel
 from pydantic_core import PydanticUndefined
 
-from curate.config import model
+from curate.config import calls, model
 
 PAGE = Path("docs/configuration.md")
 
@@ -21,8 +21,8 @@ TABLES: list[tuple[str, type[BaseModel]]] = [
     ("[pipelines.NAME.annotate]", model.AnnotateConfig),
     ("[[pipelines.NAME.annotate.annotators]]", model.AnnotatorConfig),
     ("[pipelines.NAME.annotate.label_studio]", model.LabelStudioConfig),
-    ("sampling = { … }", model.SamplingConfig),
-    ("price = { … }", model.Price),
+    ("sampling = { … }", calls.SamplingConfig),
+    ("price = { … }", calls.Price),
     ("[pipelines.NAME.release]", model.ReleaseConfig),
     ("[pipelines.NAME.train]", model.TrainConfig),
     ("[pipelines.NAME.evaluate]", model.EvaluateConfig),

@@ -1,23 +1,26 @@
 """Anthropic's messages protocol."""
 
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from typing import Any
 
 import msgspec
 
 from curate.identity import request_key
 from curate.providers.endpoint import Endpoint
-from curate.providers.faults import as_request_error, decoded, extra_missing, without_key
-from schemas.errors import RequestError
-from schemas.records import Completion, CompletionRequest, Sampling, Turn
+from curate.providers.faults import as_request_error, as_response, decoded, extra_missing
+from curate.providers.lines import json_lines
+from schemas.errors import ProviderBusyError, RequestError
+from schemas.records import BatchState, Completion, CompletionRequest, Response, Sampling, Turn
 
 FINISH_REASONS = {
     "end_turn": "stop",
     "stop_sequence": "stop",
     "max_tokens": "length",
     "model_context_window_exceeded": "length",
-    "refusal": "content_filter",
+    "refusal": "refusal",
 }
+BATCHES = "/v1/messages/batches"
+CLOCK_SKEW_S = 300.0
 
 
 class AnthropicProvider:
@@ -25,15 +28,15 @@ class AnthropicProvider:
 
     kind = "anthropic"
 
-    def __init__(self, model: str, sampling: Sampling, endpoint: Endpoint) -> None:
+    def __init__(self, model: str, sampling: Sampling, endpoint: Endpoint, extra_body: Mapping[str, Any]) -> None:
         try:
             import anthropic
             import httpx2
         except ImportError as error:
             raise extra_missing("anthropic") from error
-        self._model, self._sampling, self._key = model, sampling, endpoint.key
+        self._model, self._sampling, self._key, self._extra_body = model, sampling, endpoint.key, dict(extra_body)
         self._response_type = httpx2.Response
-        self._errors = anthropic.AnthropicError
+        self._errors = (anthropic.AnthropicError, httpx2.HTTPError)
         limits = httpx2.Limits(max_connections=endpoint.max_in_flight, max_keepalive_connections=endpoint.max_in_flight)
         self._client = anthropic.AsyncAnthropic(
             api_key=endpoint.key,
@@ -55,22 +58,14 @@ class AnthropicProvider:
                 **({"system": system} if system else {}),
                 "messages": [{"role": turn.role, "content": turn.text} for turn in turns if turn.role != "system"],
                 **{name: value for name, value in settings.items() if value is not None},
+                **self._extra_body,
             }
         )
         return CompletionRequest(request_key(self.kind, self._model, body, sample_index), self.kind, self._model, body)
 
-    async def complete(self, request: CompletionRequest) -> bytes:
+    async def complete(self, request: CompletionRequest) -> Response:
         """The raw reply. Raises RequestError or one of its kinds."""
-        try:
-            response = await self._client.post(
-                "/v1/messages",
-                content=request.body,
-                cast_to=self._response_type,
-                options={"headers": {"Content-Type": "application/json"}},
-            )
-        except self._errors as error:
-            raise as_request_error(error, self._key) from error
-        return without_key(bytes(response.content), self._key)
+        return await self._post("/v1/messages", request.body)
 
     def read(self, response: bytes) -> Completion:
         """All text blocks. Raises RequestError of kind malformed or error_reply."""
@@ -79,13 +74,93 @@ class AnthropicProvider:
             text = "".join(block["text"] for block in reply["content"] if block["type"] == "text")
             usage = reply.get("usage") or {}
             reason = FINISH_REASONS.get(reply.get("stop_reason") or "end_turn", "other")
-            cached = (usage.get("cache_read_input_tokens") or 0) + (usage.get("cache_creation_input_tokens") or 0)
-            input_tokens = usage.get("input_tokens")
-            total = None if input_tokens is None else input_tokens + cached
-            return Completion(text, reason, total, usage.get("output_tokens"))
+            cached = usage.get("cache_read_input_tokens") or 0
+            fresh = usage.get("input_tokens")
+            total = None if fresh is None else fresh + cached + (usage.get("cache_creation_input_tokens") or 0)
+            tokens = (total, usage.get("output_tokens"), cached)
+            return Completion(text, reason, *tokens, model=str(reply.get("model") or ""))
         except (KeyError, TypeError, AttributeError) as error:
             raise RequestError("malformed", f"no content in the reply: {response[:300]!r}") from error
+
+    async def submit_batch(self, requests: Sequence[CompletionRequest], mark: str) -> str:
+        """Hand calls over as one batch; its id. This protocol takes no mark. Raises RequestError."""
+        del mark
+        entries = [{"custom_id": one.request_id, "params": msgspec.Raw(one.body)} for one in requests]
+        made = await self._post(BATCHES, msgspec.json.encode({"requests": entries}))
+        return str(decoded(made.body)["id"])
+
+    async def find_batch(self, mark: str, requests: int, since: float, taken: Collection[str]) -> str | None:
+        """A batch of as many calls, made since then, that is none of those `taken`: results tell whether it is ours."""
+        del mark
+        try:
+            async for batch in self._client.messages.batches.list(limit=100):
+                if batch.created_at.timestamp() < since - CLOCK_SKEW_S:
+                    return None
+                counts = batch.request_counts
+                total = counts.processing + counts.succeeded + counts.errored + counts.canceled + counts.expired
+                if total == requests and batch.id not in taken:
+                    return batch.id
+        except self._errors as error:
+            raise as_request_error(error, self._key) from error
+        return None
+
+    async def batch_state(self, remote_id: str) -> BatchState:
+        """How far a batch is. Raises RequestError."""
+        try:
+            batch = await self._client.messages.batches.retrieve(remote_id)
+        except self._errors as error:
+            raise as_request_error(error, self._key) from error
+        counts = batch.request_counts
+        done = counts.succeeded + counts.errored + counts.canceled + counts.expired
+        return BatchState(batch.processing_status == "ended", batch.processing_status, done, "")
+
+    async def batch_results(self, remote_id: str) -> AsyncIterator[tuple[str, Response | RequestError]]:
+        """Each finished call by request id: its reply, or what went wrong with it. Raises RequestError."""
+        try:
+            batches = self._client.messages.batches.with_streaming_response
+            async with batches.results(remote_id) as stream:
+                async for line in json_lines(stream.iter_bytes()):
+                    yield _batch_result(line)
+        except self._errors as error:
+            raise as_request_error(error, self._key) from error
 
     async def close(self) -> None:
         """Close the connections."""
         await self._client.close()
+
+    async def _post(self, path: str, body: bytes) -> Response:
+        try:
+            response = await self._client.post(
+                path,
+                content=body,
+                cast_to=self._response_type,
+                options={"headers": {"Content-Type": "application/json"}},
+            )
+        except self._errors as error:
+            raise as_request_error(error, self._key) from error
+        return as_response(response, self._key)
+
+
+class _Result(msgspec.Struct):
+    type: str
+    message: msgspec.Raw = msgspec.Raw()
+    error: dict[str, Any] | None = None
+
+
+class _Line(msgspec.Struct):
+    custom_id: str
+    result: _Result
+
+
+def _batch_result(raw: bytes) -> tuple[str, Response | RequestError]:
+    line = msgspec.json.decode(raw, type=_Line)
+    result = line.result
+    if result.type == "succeeded":
+        return line.custom_id, Response(bytes(result.message))
+    if result.type != "errored":
+        return line.custom_id, ProviderBusyError(f"batch_{result.type}", f"the call is {result.type}")
+    error = (result.error or {}).get("error") or result.error or {}
+    words = str(error.get("message") or error)[:2000]
+    if error.get("type") in {"invalid_request_error", "request_too_large"}:
+        return line.custom_id, RequestError("refused_request", words)
+    return line.custom_id, ProviderBusyError("server_error", words)

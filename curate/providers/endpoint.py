@@ -1,6 +1,8 @@
-"""Where and how a server is reached."""
+"""Where a server is, how it is reached and what is sent along with each prompt."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,3 +19,13 @@ class Endpoint:
 
     def __repr__(self) -> str:
         return f"Endpoint({self.base_url or 'the vendor'})"
+
+
+@dataclass(frozen=True, slots=True)
+class Dialect:
+    """What a server wants beside the protocol: more fields, another name of max_tokens, plain text instead of roles."""
+
+    extra_body: Mapping[str, Any] = field(default_factory=dict)
+    max_tokens_name: str = "max_tokens"
+    protocol: str = "chat"
+    prompt_template: str = "{prompt}"

@@ -1,37 +1,47 @@
 """What an SDK's error means for a request: passing, permanent, or the end of the provider."""
 
 import json
-import math
 from typing import Any
 
 import msgspec
 
+from curate.providers.limits import rate_limits, retry_after_s
 from schemas.errors import MissingExtraError, ProviderBusyError, ProviderDownError, RequestError
+from schemas.records import Response
 
 PASSING = {408, 409, 425, 429, 500, 502, 503, 504, 529}
-SHORTEST_RETRY_AFTER_S = 0.05
-LONGEST_RETRY_AFTER_S = 120.0
+RATE_LIMITED = {429, 529}
 
 
 def as_request_error(error: Exception, key: str) -> RequestError:
     """Our error for an SDK's; the server's words are kept, the key is cut out of them."""
     status = getattr(error, "status_code", None)
-    response = getattr(error, "response", None)
-    words = str(getattr(response, "text", "") or error).replace(key, "***") if key != "none" else str(error)
-    words = words[:2000]
     if status is None:
-        is_timeout = "Timeout" in type(error).__name__
-        return ProviderBusyError("timeout" if is_timeout else "unreachable", words)
-    if status in {401, 403}:
-        return ProviderDownError("unauthorized", f"{status}: {words}")
-    if status == 402 or (status == 429 and "insufficient_quota" in words):
-        return ProviderDownError("no_quota", f"{status}: {words}")
-    if status == 404:
-        return ProviderDownError("not_found", f"{status}: {words}")
-    if status in PASSING:
-        kind = "rate_limited" if status in {429, 529} else "server_error"
-        return ProviderBusyError(kind, f"{status}: {words}", _retry_after_s(response))
-    return RequestError("refused_request", f"{status}: {words}")
+        return _without_status(error, key)
+    response = getattr(error, "response", None)
+    kept = as_response(response, key)
+    words = (kept.body.decode("utf-8", errors="replace") or _masked(str(error), key))[:2000]
+    found = _by_status(status, f"{status}: {words}", response)
+    found.response = kept
+    return found
+
+
+def as_response(response: Any, key: str) -> Response:
+    """The raw reply of an SDK; a server that repeats the key in it does not bring it into the ledger."""
+    headers = response.headers
+    body = bytes(response.content)
+    return Response(
+        body if key == "none" else body.replace(key.encode("utf-8"), b"***"),
+        headers.get("x-request-id") or headers.get("request-id") or "",
+        rate_limits(headers),
+    )
+
+
+def batch_error(status: int, body: bytes) -> RequestError:
+    """Our error for one line of a batch's results that is no reply."""
+    found = _by_status(status, f"{status}: {body[:2000].decode('utf-8', errors='replace')}", None)
+    found.response = Response(body)
+    return found
 
 
 def decoded(response: bytes) -> Any:
@@ -48,27 +58,38 @@ def decoded(response: bytes) -> Any:
     return reply
 
 
-def check_unicode(text: str) -> None:
-    """Raises RequestError of kind invalid_unicode where a text cannot be stored: models cut emoji in the middle."""
-    try:
-        text.encode("utf-8")
-    except UnicodeEncodeError as error:
-        raise RequestError("invalid_unicode", "the reply holds half of a surrogate pair") from error
-
-
-def without_key(response: bytes, key: str) -> bytes:
-    """The raw reply; a server that repeats the key in it does not bring it into the ledger."""
-    return response if key == "none" else response.replace(key.encode("utf-8"), b"***")
-
-
 def extra_missing(library: str) -> MissingExtraError:
     """The error for an SDK that is not installed."""
     return MissingExtraError(f"the {library} provider", library, "llm")
 
 
-def _retry_after_s(response: Any) -> float | None:
-    try:
-        asked_s = float(response.headers["retry-after"])
-    except (KeyError, ValueError, AttributeError):
-        return None
-    return min(max(asked_s, SHORTEST_RETRY_AFTER_S), LONGEST_RETRY_AFTER_S) if math.isfinite(asked_s) else None
+def _by_status(status: int, words: str, response: Any) -> RequestError:
+    if status in {401, 403}:
+        return ProviderDownError("unauthorized", words)
+    if status == 402 or (status == 429 and "insufficient_quota" in words):
+        return ProviderDownError("no_quota", words)
+    if status == 404:
+        return ProviderDownError("not_found", words)
+    if status in PASSING:
+        kind = "rate_limited" if status in RATE_LIMITED else "overloaded" if status == 503 else "server_error"
+        return ProviderBusyError(kind, words, None if response is None else retry_after_s(response.headers))
+    return RequestError("refused_request", words)
+
+
+def _without_status(error: Exception, key: str) -> RequestError:
+    """No reply came. A connection that was never made cost nothing; one that broke may have."""
+    words = _masked(str(error), key)
+    cause = error.__cause__
+    detail = f"{words} ({_masked(str(cause), key)})" if cause is not None and str(cause) else words
+    if "Timeout" in type(error).__name__:
+        found = ProviderBusyError("timeout", detail[:2000])
+    elif "ConnectError" in type(cause).__name__:
+        return ProviderBusyError("unreachable", detail[:2000])
+    else:
+        found = ProviderBusyError("connection_lost", detail[:2000])
+    found.is_possibly_paid = True
+    return found
+
+
+def _masked(text: str, key: str) -> str:
+    return text if key == "none" else text.replace(key, "***")

@@ -2,8 +2,9 @@
 
 import os
 
-from curate.config.model import CallConfig, Pipeline
-from curate.providers.endpoint import Endpoint
+from curate.config.calls import CallConfig
+from curate.config.model import Pipeline
+from curate.providers.endpoint import Dialect, Endpoint
 from schemas.errors import ConfigError
 from schemas.records import Provider, Sampling
 
@@ -20,10 +21,11 @@ def make_provider(pipeline: Pipeline, name: str, config: CallConfig) -> Provider
     if config.provider == "anthropic":
         from curate.providers.anthropic import AnthropicProvider
 
-        return AnthropicProvider(model, sampling, endpoint)
+        return AnthropicProvider(model, sampling, endpoint, config.extra_body)
     from curate.providers.openai import OpenAIProvider
 
-    return OpenAIProvider(model, sampling, endpoint)
+    dialect = Dialect(config.extra_body, config.max_tokens_name, config.protocol, config.prompt_template)
+    return OpenAIProvider(model, sampling, endpoint, dialect)
 
 
 def api_key(name: str, config: CallConfig) -> str:

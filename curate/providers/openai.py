@@ -1,17 +1,22 @@
-"""OpenAI's chat protocol, as spoken by OpenAI, vLLM, TGI, Ollama, llama.cpp and others."""
+"""OpenAI's protocol, chat and plain completions, as spoken by OpenAI, vLLM, TGI, Ollama, llama.cpp and others."""
 
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Collection, Sequence
 from typing import Any
 
 import msgspec
 
 from curate.identity import request_key
-from curate.providers.endpoint import Endpoint
-from curate.providers.faults import as_request_error, decoded, extra_missing, without_key
-from schemas.errors import RequestError
-from schemas.records import Completion, CompletionRequest, Sampling, Turn
+from curate.providers.endpoint import Dialect, Endpoint
+from curate.providers.faults import as_request_error, as_response, batch_error, decoded, extra_missing
+from curate.providers.lines import json_lines
+from schemas.errors import ProviderBusyError, RequestError
+from schemas.records import BatchState, Completion, CompletionRequest, Response, Sampling, Turn
 
 FINISH_REASONS = {"stop": "stop", "length": "length", "content_filter": "content_filter"}
+PATHS = {"chat": "/chat/completions", "completions": "/completions"}
+ENDED = {"completed", "failed", "expired", "cancelled"}
+MARK = "curate_batch"
+CLOCK_SKEW_S = 300.0
 
 
 class OpenAIProvider:
@@ -19,15 +24,16 @@ class OpenAIProvider:
 
     kind = "openai"
 
-    def __init__(self, model: str, sampling: Sampling, endpoint: Endpoint) -> None:
+    def __init__(self, model: str, sampling: Sampling, endpoint: Endpoint, dialect: Dialect) -> None:
         try:
             import httpx2
             import openai
         except ImportError as error:
             raise extra_missing("openai") from error
-        self._model, self._sampling, self._key = model, sampling, endpoint.key
+        self._model, self._sampling, self._key, self._dialect = model, sampling, endpoint.key, dialect
+        self._path = PATHS[dialect.protocol]
         self._response_type = httpx2.Response
-        self._errors = openai.OpenAIError
+        self._errors = (openai.OpenAIError, httpx2.HTTPError)
         limits = httpx2.Limits(max_connections=endpoint.max_in_flight, max_keepalive_connections=endpoint.max_in_flight)
         self._client = openai.AsyncOpenAI(
             api_key=endpoint.key,
@@ -39,51 +45,151 @@ class OpenAIProvider:
 
     def request(self, turns: Sequence[Turn], sample_index: int = 0) -> CompletionRequest:
         """Settings that OpenAI itself does not know (top_k, repetition_penalty) are sent only where configured."""
-        sampling = self._sampling
+        sampling, dialect = self._sampling, self._dialect
         settings = {
-            "max_tokens": sampling.max_tokens,
+            dialect.max_tokens_name: sampling.max_tokens,
             "temperature": sampling.temperature,
             "top_p": sampling.top_p,
-            "seed": sampling.seed,
+            "seed": None if sampling.seed is None else sampling.seed + sample_index,
             "top_k": sampling.top_k,
             "repetition_penalty": sampling.repetition_penalty,
         }
-        body = msgspec.json.encode(
-            {
-                "model": self._model,
-                "messages": [{"role": turn.role, "content": turn.text} for turn in turns],
-                **{name: value for name, value in settings.items() if value is not None},
-            }
-        )
+        asked: dict[str, Any] = {"model": self._model}
+        if dialect.protocol == "chat":
+            asked["messages"] = [{"role": turn.role, "content": turn.text} for turn in turns]
+        else:
+            asked["prompt"] = dialect.prompt_template.replace("{prompt}", plain_text(turns))
+        given = {name: value for name, value in settings.items() if value is not None}
+        body = msgspec.json.encode({**asked, **given, **dialect.extra_body})
         return CompletionRequest(request_key(self.kind, self._model, body, sample_index), self.kind, self._model, body)
 
-    async def complete(self, request: CompletionRequest) -> bytes:
+    async def complete(self, request: CompletionRequest) -> Response:
         """The raw reply. Raises RequestError or one of its kinds."""
         try:
             response = await self._client.post(
-                "/chat/completions",
+                self._path,
                 content=request.body,
                 cast_to=self._response_type,
                 options={"headers": {"Content-Type": "application/json"}},
             )
         except self._errors as error:
             raise as_request_error(error, self._key) from error
-        return without_key(bytes(response.content), self._key)
+        return as_response(response, self._key)
 
     def read(self, response: bytes) -> Completion:
         """The first choice. Raises RequestError of kind malformed or error_reply."""
         reply: Any = decoded(response)
         try:
             choice = reply["choices"][0]
-            text = choice["message"]["content"] or choice["message"].get("refusal") or ""
+            reason = FINISH_REASONS.get(choice.get("finish_reason") or "stop", "other")
+            if "message" in choice:
+                text = choice["message"]["content"] or ""
+                if not text and choice["message"].get("refusal"):
+                    text, reason = choice["message"]["refusal"], "refusal"
+            else:
+                text = choice["text"]
             if not isinstance(text, str):
                 text = "".join(part["text"] for part in text if part.get("type") == "text")
             usage = reply.get("usage") or {}
-            reason = FINISH_REASONS.get(choice.get("finish_reason") or "stop", "other")
-            return Completion(str(text), reason, usage.get("prompt_tokens"), usage.get("completion_tokens"))
+            cached = (usage.get("prompt_tokens_details") or {}).get("cached_tokens")
+            tokens = (usage.get("prompt_tokens"), usage.get("completion_tokens"), cached)
+            return Completion(text, reason, *tokens, model=str(reply.get("model") or ""))
         except (KeyError, IndexError, TypeError, AttributeError) as error:
             raise RequestError("malformed", f"no choice in the reply: {response[:300]!r}") from error
+
+    async def submit_batch(self, requests: Sequence[CompletionRequest], mark: str) -> str:
+        """Hand calls over as one batch that carries our mark; its id. Raises RequestError."""
+        lines = [
+            msgspec.json.encode(
+                {
+                    "custom_id": request.request_id,
+                    "method": "POST",
+                    "url": f"/v1{self._path}",
+                    "body": msgspec.Raw(request.body),
+                }
+            )
+            for request in requests
+        ]
+        endpoint: Any = f"/v1{self._path}"
+        try:
+            file = await self._client.files.create(file=(f"{mark}.jsonl", b"\n".join(lines)), purpose="batch")
+            batch = await self._client.batches.create(
+                completion_window="24h", endpoint=endpoint, input_file_id=file.id, metadata={MARK: mark}
+            )
+        except self._errors as error:
+            raise as_request_error(error, self._key) from error
+        return batch.id
+
+    async def find_batch(self, mark: str, requests: int, since: float, taken: Collection[str]) -> str | None:
+        """The batch with our mark, if the provider has one. Raises RequestError."""
+        del requests, taken
+        try:
+            async for batch in self._client.batches.list(limit=100):
+                if (batch.metadata or {}).get(MARK) == mark:
+                    return batch.id
+                if batch.created_at < since - CLOCK_SKEW_S:
+                    return None
+        except self._errors as error:
+            raise as_request_error(error, self._key) from error
+        return None
+
+    async def batch_state(self, remote_id: str) -> BatchState:
+        """How far a batch is. Raises RequestError."""
+        try:
+            batch = await self._client.batches.retrieve(remote_id)
+        except self._errors as error:
+            raise as_request_error(error, self._key) from error
+        counts = batch.request_counts
+        words = "; ".join(str(one.message) for one in (batch.errors.data or [])) if batch.errors else ""
+        done = counts.completed + counts.failed if counts else 0
+        return BatchState(batch.status in ENDED, batch.status, done, words[:2000])
+
+    async def batch_results(self, remote_id: str) -> AsyncIterator[tuple[str, Response | RequestError]]:
+        """Each finished call by request id: its reply, or what went wrong with it. Raises RequestError."""
+        try:
+            batch = await self._client.batches.retrieve(remote_id)
+            for file_id in (batch.output_file_id, batch.error_file_id):
+                if file_id is None:
+                    continue
+                async with self._client.files.with_streaming_response.content(file_id) as stream:
+                    async for line in json_lines(stream.iter_bytes()):
+                        yield _batch_result(line)
+        except self._errors as error:
+            raise as_request_error(error, self._key) from error
 
     async def close(self) -> None:
         """Close the connections."""
         await self._client.close()
+
+
+def plain_text(turns: Sequence[Turn]) -> str:
+    """A dialogue for a model that knows no roles: one turn is its text, more are told apart as USER and ASSISTANT."""
+    if len(turns) == 1:
+        return turns[0].text
+    system = [turn.text for turn in turns if turn.role == "system"]
+    others = [turn for turn in turns if turn.role != "system"]
+    if len(others) == 1:
+        return "\n\n".join([*system, others[0].text])
+    return "\n\n".join([*system, "\n".join(f"{turn.role.upper()}: {turn.text}" for turn in others)])
+
+
+class _Reply(msgspec.Struct):
+    status_code: int
+    body: msgspec.Raw
+    request_id: str | None = None
+
+
+class _Line(msgspec.Struct):
+    custom_id: str
+    response: _Reply | None = None
+    error: dict[str, Any] | None = None
+
+
+def _batch_result(raw: bytes) -> tuple[str, Response | RequestError]:
+    line = msgspec.json.decode(raw, type=_Line)
+    if line.response is not None and line.response.status_code == 200:
+        return line.custom_id, Response(bytes(line.response.body), line.response.request_id or "")
+    if line.response is not None:
+        return line.custom_id, batch_error(line.response.status_code, bytes(line.response.body))
+    error = line.error or {}
+    return line.custom_id, ProviderBusyError(str(error.get("code") or "batch_error"), str(error.get("message") or ""))

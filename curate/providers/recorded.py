@@ -9,7 +9,7 @@ import msgspec
 from curate.identity import file_hash, request_key
 from curate.sources.readers import Broken, rows
 from schemas.errors import RequestError, SourceError
-from schemas.records import Completion, CompletionRequest, Turn
+from schemas.records import Completion, CompletionRequest, Response, Turn
 
 
 class RecordedAnswers:
@@ -37,12 +37,12 @@ class RecordedAnswers:
         body = msgspec.json.encode({"file": self._hash, "prompt": turns[-1].text})
         return CompletionRequest(request_key(self.kind, self._model, body, sample_index), self.kind, self._model, body)
 
-    async def complete(self, request: CompletionRequest) -> bytes:
+    async def complete(self, request: CompletionRequest) -> Response:
         """The recorded text. Raises RequestError of kind no_recorded_answer."""
         prompt = msgspec.json.decode(request.body)["prompt"]
         if prompt not in self._answers:
             raise RequestError("no_recorded_answer", f"{self._name} holds no answer of {self._model} to this prompt")
-        return msgspec.json.encode({"text": self._answers[prompt]})
+        return Response(msgspec.json.encode({"text": self._answers[prompt]}))
 
     def read(self, response: bytes) -> Completion:
         """The recorded text as a completion."""

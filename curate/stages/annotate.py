@@ -7,12 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 from annotators.principles import chosen
 from annotators.template import VERSION as TEMPLATE_VERSION
-from curate.asking import Ask, Estimate, ask_all, dry_estimate
+from curate.asking.estimate import Estimate, dry_estimate
+from curate.asking.stage_calls import Limits, ask_all
+from curate.asking.work import Ask, Call, reported_model
 from curate.config.model import AnnotatorConfig, Pipeline
 from curate.identity import content_id, file_hash, request_key
-from curate.ledger import KnownFailure, Ledger
+from curate.ledger.journal import KnownFailure, Ledger
 from curate.progress import Progress
-from curate.providers.faults import check_unicode
+from curate.providers.verdict import Verdict, ruling
 from curate.store.run import RunStore
 from schemas.errors import RequestError, SourceError, StageError
 from schemas.records import Annotator, CompletionRequest, CorrectionTask, Provider, Turn
@@ -21,9 +23,11 @@ if TYPE_CHECKING:
     import polars as pl
 
 NAME = "annotate"
-VERSION = 1
+VERSION = 2
 NOT_ASKED = KnownFailure("not_asked", "the run ended before this call", 0)
 PEOPLE = "people"
+READ_PAIRS = 2_000
+"""Pairs whose raw replies are in memory at once."""
 
 
 def key(pipeline: Pipeline, store: RunStore) -> dict[str, Any]:
@@ -68,7 +72,8 @@ def dry_run(pipeline: Pipeline, store: RunStore) -> list[Estimate]:
 
 async def _ask(pipeline: Pipeline, store: RunStore, ledger: Ledger, progress: Progress) -> list[Annotator | None]:
     async with _asks(pipeline, store) as (annotators, asks):
-        await ask_all(asks, ledger, NAME, pipeline.config.annotate.budget_usd, progress.update)
+        limits = Limits(pipeline.config.budget_usd, pipeline.config.annotate.budget_usd)
+        await ask_all(asks, ledger, NAME, limits, progress)
         return annotators
 
 
@@ -78,11 +83,19 @@ async def _asks(pipeline: Pipeline, store: RunStore) -> AsyncIterator[tuple[list
     configs = pipeline.config.annotate.annotators
     made = [_make(pipeline, config) for config in configs]
     try:
+        totals = _totals(pipeline, store)
         yield (
             [annotator for annotator, _ in made],
             [
-                Ask(annotator.name, annotator, config, _requests(pipeline, store, number, annotator), read)
-                for number, (config, (annotator, read)) in enumerate(zip(configs, made, strict=True))
+                Ask(
+                    annotator.name,
+                    annotator,
+                    config,
+                    _calls(pipeline, store, number, annotator),
+                    totals[number],
+                    batches,
+                )
+                for number, (config, (annotator, batches)) in enumerate(zip(configs, made, strict=True))
                 if annotator is not None
             ],
         )
@@ -92,8 +105,8 @@ async def _asks(pipeline: Pipeline, store: RunStore) -> AsyncIterator[tuple[list
                 await annotator.close()
 
 
-def _make(pipeline: Pipeline, config: AnnotatorConfig) -> tuple[Annotator | None, Any]:
-    """The annotator, and how the usage of its replies is read."""
+def _make(pipeline: Pipeline, config: AnnotatorConfig) -> tuple[Annotator | None, Provider | None]:
+    """The annotator, and the provider that takes its calls in batches."""
     if config.kind == PEOPLE:
         return None, None
     if config.kind == "recorded":
@@ -102,7 +115,7 @@ def _make(pipeline: Pipeline, config: AnnotatorConfig) -> tuple[Annotator | None
     from curate.providers.making import make_provider
 
     provider: Provider = make_provider(pipeline, config.name, config)
-    return ModelAnnotator(config.name, chosen(config.principles), provider), provider.read
+    return ModelAnnotator(config.name, chosen(config.principles), provider), provider
 
 
 def _recorded(pipeline: Pipeline, config: AnnotatorConfig) -> Annotator:
@@ -124,11 +137,22 @@ def _recorded(pipeline: Pipeline, config: AnnotatorConfig) -> Annotator:
     return RecordedCorrections(config.name, recorded, request_of)
 
 
-def _requests(pipeline: Pipeline, store: RunStore, number: int, annotator: Annotator) -> Iterator[CompletionRequest]:
+def _totals(pipeline: Pipeline, store: RunStore) -> list[int]:
+    """How many pairs go to each annotator."""
+    import numpy as np
+
+    count = len(pipeline.config.annotate.annotators)
+    totals = np.zeros(count, dtype=np.int64)
+    for pairs in store.frames("dedup", "pairs"):
+        totals += np.bincount(_plan(pipeline, pairs), minlength=count)
+    return [int(total) for total in totals]
+
+
+def _calls(pipeline: Pipeline, store: RunStore, number: int, annotator: Annotator) -> Iterator[Call]:
     for pairs in store.frames("dedup", "pairs"):
         is_asked = _plan(pipeline, pairs) == number
         for task in _tasks(pairs.filter(is_asked)):
-            yield annotator.request(task)
+            yield Call(annotator.request(task))
 
 
 def _plan(pipeline: Pipeline, pairs: "pl.DataFrame") -> Any:
@@ -153,32 +177,59 @@ def _outcomes(
 
     from schemas.tables import Corrections, Failures
 
+    schemas = (Corrections.create_empty().schema, Failures.create_empty().schema)
+    found: list[list[pl.DataFrame]] = [[pl.DataFrame(schema=schema)] for schema in schemas]
+    for some in pairs.iter_slices(READ_PAIRS):
+        for frames, schema, rows in zip(found, schemas, _rows(pipeline, some, annotators, ledger), strict=True):
+            frames.append(pl.DataFrame(rows, schema=schema, orient="row"))
+    return pl.concat(found[0]), pl.concat(found[1])
+
+
+def _rows(
+    pipeline: Pipeline, pairs: "pl.DataFrame", annotators: list[Annotator | None], ledger: Ledger
+) -> tuple[list[Any], list[Any]]:
+    """Rows of corrections and of failures of some pairs."""
+    configs = pipeline.config.annotate.annotators
     planned = []
     for task, number in zip(_tasks(pairs), _plan(pipeline, pairs).tolist(), strict=True):
         annotator = annotators[number]
         if annotator is not None:
-            planned.append((task, annotator, annotator.request(task).request_id))
-    ids = [request_id for _, _, request_id in planned]
+            asked_model = reported_model(configs[number], annotator.name)
+            planned.append((task, annotator, annotator.request(task).request_id, asked_model))
+    ids = [request_id for _, _, request_id, _ in planned]
     responses = ledger.responses(ids)
     failed = ledger.failures(request_id for request_id in ids if request_id not in responses)
-    corrections, failures = [], []
-    for task, annotator, request_id in planned:
+    corrections: list[Any] = []
+    failures: list[Any] = []
+    for task, annotator, request_id, asked_model in planned:
         if request_id not in responses:
             known = failed.get(request_id, NOT_ASKED)
             failures.append((task.pair_id, NAME, known.kind, known.detail, known.attempts))
             continue
         try:
-            text = annotator.correction(task, responses[request_id])
-            check_unicode(text)
+            text = _correction(annotator, task, responses[request_id], asked_model)
         except RequestError as error:
             failures.append((task.pair_id, NAME, error.kind, error.detail, 1))
             continue
         correction_id = content_id("correction", task.pair_id, annotator.name, text)
         corrections.append((correction_id, task.pair_id, annotator.name, annotator.kind, text, request_id, None, None))
-    return (
-        pl.DataFrame(corrections, schema=Corrections.create_empty().schema, orient="row"),
-        pl.DataFrame(failures, schema=Failures.create_empty().schema, orient="row"),
-    )
+    return corrections, failures
+
+
+def _correction(annotator: Annotator, task: CorrectionTask, response: bytes, asked_model: str | None) -> str:
+    """The correction in a raw reply. Raises RequestError, of kind refused where the annotator declined to write one.
+
+    A correction may itself decline: that is for the question, and the annotator's reply has its marks.
+    """
+    ruled = ruling(annotator.read, response, asked_model)
+    if not ruled.is_answer or ruled.completion is None:
+        raise RequestError(ruled.verdict, ruled.detail)
+    try:
+        return annotator.correction(task, ruled.completion)
+    except RequestError as error:
+        if ruled.verdict is Verdict.REFUSED:
+            raise RequestError("refused", ruled.completion.text[:300]) from error
+        raise
 
 
 def _identity(pipeline: Pipeline, config: AnnotatorConfig) -> dict[str, Any]:
@@ -188,6 +239,8 @@ def _identity(pipeline: Pipeline, config: AnnotatorConfig) -> dict[str, Any]:
         identity["settings"] = [config.provider, config.model or config.name, config.sampling.model_dump()]
         identity["principles"] = [[principle.name, principle.version] for principle in principles]
         identity["template"] = TEMPLATE_VERSION
+        more = {"extra_body", "protocol", "prompt_template", "max_tokens_name", "reported_as"}
+        identity |= config.model_dump(include=more, exclude_defaults=True)
     if config.path is not None:
         from curate.sources.files import matching
 

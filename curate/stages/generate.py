@@ -1,27 +1,34 @@
 """Generate: upstream models answer the prompts. Every reply is in the ledger before it is read."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections import Counter
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from curate.asking import Ask, Estimate, ask_all, dry_estimate
+from curate.asking.estimate import Estimate, dry_estimate
+from curate.asking.stage_calls import Limits, ask_all
+from curate.asking.work import Ask, Call, reported_model
 from curate.config.model import ModelConfig, Pipeline
 from curate.identity import content_id, file_hash
-from curate.ledger import KnownFailure, Ledger
+from curate.ledger.journal import KnownFailure, Ledger
 from curate.progress import Progress
-from curate.providers.faults import check_unicode
 from curate.providers.making import make_provider
+from curate.providers.verdict import Ruling, Verdict, ruling
 from curate.store.run import RunStore
-from schemas.errors import RequestError, StageError
-from schemas.records import Completion, CompletionRequest, Provider, Turn
+from schemas.errors import StageError
+from schemas.records import Provider, Turn
 
 if TYPE_CHECKING:
     import polars as pl
 
 NAME = "generate"
-VERSION = 1
+VERSION = 2
 NOT_ASKED = KnownFailure("not_asked", "the run ended before this call", 0)
+READ_PROMPTS = 2_000
+"""Prompts whose raw replies are in memory at once."""
 
 
 def key(pipeline: Pipeline, store: RunStore) -> dict[str, Any]:
@@ -33,11 +40,14 @@ def key(pipeline: Pipeline, store: RunStore) -> dict[str, Any]:
         "prompts": store.published("filter").content("prompts"),
         "seed": pipeline.config.seed,
         "answers_per_prompt": config.answers_per_prompt,
+        "samples_per_model": config.samples_per_model,
+        "fallback": config.fallback,
         "models": [
             {
                 "name": model.name,
                 "weight": model.weight,
                 "settings_id": settings_id(model),
+                "reported_as": model.reported_as,
                 **_recorded(pipeline, model),
             }
             for model in config.models
@@ -47,27 +57,31 @@ def key(pipeline: Pipeline, store: RunStore) -> dict[str, Any]:
 
 def settings_id(model: ModelConfig) -> str:
     """Id of what was sent along with each prompt."""
-    return content_id("settings", model.provider, model.model or model.name, model.sampling.model_dump())
+    more = model.model_dump(
+        include={"system", "extra_body", "protocol", "prompt_template", "max_tokens_name"}, exclude_defaults=True
+    )
+    parts = (model.provider, model.model or model.name, model.sampling.model_dump())
+    return content_id("settings", *parts, *([more] if more else []))
 
 
 def run(pipeline: Pipeline, store: RunStore, key: dict[str, Any], progress: Progress) -> None:
     """Ask for what the ledger lacks, then write answers and failures in the order of the plan."""
-    config = pipeline.config.generate
-    if not config.models:
+    if not pipeline.config.generate.models:
         raise StageError(
             "no model is configured to answer prompts", do=f"add [[pipelines.{pipeline.name}.generate.models]]"
         )
-    prompts = store.published("filter").rows("prompts")
     with (
         store.draft(NAME, key, unit="request", kept="answers") as draft,
         Ledger(pipeline.workdir / "ledger.sqlite") as ledger,
     ):
         providers = asyncio.run(_ask(pipeline, store, ledger, progress))
+        planned = 0
         for frame in store.frames("filter", "prompts"):
             answers, failures = _outcomes(pipeline, frame, providers, ledger)
+            planned += answers.height + failures.height
             draft.write("answers", answers)
             draft.write("failures", failures)
-        draft.publish(rows_in=prompts * config.answers_per_prompt)
+        draft.publish(rows_in=planned)
 
 
 def dry_run(pipeline: Pipeline, store: RunStore) -> list[Estimate]:
@@ -77,7 +91,8 @@ def dry_run(pipeline: Pipeline, store: RunStore) -> list[Estimate]:
 
 async def _ask(pipeline: Pipeline, store: RunStore, ledger: Ledger, progress: Progress) -> list[Provider]:
     async with _asks(pipeline, store) as (providers, asks):
-        await ask_all(asks, ledger, NAME, pipeline.config.generate.budget_usd, progress.update)
+        limits = Limits(pipeline.config.budget_usd, pipeline.config.generate.budget_usd)
+        await ask_all(asks, ledger, NAME, limits, progress)
         return providers
 
 
@@ -87,10 +102,12 @@ async def _asks(pipeline: Pipeline, store: RunStore) -> AsyncIterator[tuple[list
     models = pipeline.config.generate.models
     providers = [make_provider(pipeline, model.name, model) for model in models]
     try:
+        plan = Plan(pipeline, providers)
+        totals = plan.totals(store)
         yield (
             providers,
             [
-                Ask(model.name, provider, model, _requests(pipeline, store, number, provider), provider.read)
+                Ask(model.name, provider, model, plan.calls(store, number), totals[number], provider)
                 for number, (model, provider) in enumerate(zip(models, providers, strict=True))
             ],
         )
@@ -99,26 +116,84 @@ async def _asks(pipeline: Pipeline, store: RunStore) -> AsyncIterator[tuple[list
             await provider.close()
 
 
-def _requests(pipeline: Pipeline, store: RunStore, number: int, provider: Provider) -> Iterator[CompletionRequest]:
-    """All calls of the plan that are the model's with this number, shard by shard."""
-    for frame in store.frames("filter", "prompts"):
-        is_asked = (_plan(pipeline, frame) == number).any(axis=1)
-        for turns in _dialogues(frame.filter(is_asked)):
-            yield provider.request(turns)
+class Plan:
+    """Which models are asked which prompts, how often, and who comes next where one gave no answer.
+
+    Each prompt has all models in an order of its own; the first answers_per_prompt are asked, and with `fallback` one
+    more for each that gave no answer: those asked are always the first so many of that order.
+    """
+
+    def __init__(self, pipeline: Pipeline, providers: Sequence[Provider]) -> None:
+        self._config, self._seed, self._providers = pipeline.config.generate, pipeline.config.seed, providers
+        self._reported = [reported_model(model, model.name) for model in self._config.models]
+        self._without_answer: Counter[tuple[str, int]] = Counter()
+
+    def order(self, prompts: "pl.DataFrame") -> Any:
+        """Numbers of the models of each prompt, the first to be asked first, shape (prompts, models to ask)."""
+        from curate.assignment import assign
+
+        config = self._config
+        names, weights = [model.name for model in config.models], [model.weight for model in config.models]
+        count = len(names) if config.fallback else config.answers_per_prompt
+        return assign(prompts["prompt_id"].to_list(), names, weights, count, self._seed)
+
+    def totals(self, store: RunStore) -> list[int]:
+        """How many calls the plan holds for each model, before any falls back on another."""
+        import numpy as np
+
+        config = self._config
+        totals = np.zeros(len(config.models), dtype=np.int64)
+        for frame in store.frames("filter", "prompts"):
+            first = self.order(frame)[:, : config.answers_per_prompt]
+            totals += np.bincount(first.ravel(), minlength=len(config.models))
+        return [int(total) * config.samples_per_model for total in totals]
+
+    def calls(self, store: RunStore, number: int) -> Iterator[Call]:
+        """All calls of the plan for the model with this number, shard by shard."""
+        config = self._config
+        for frame in store.frames("filter", "prompts"):
+            order = self.order(frame)
+            is_asked = (order[:, : config.answers_per_prompt] == number).any(axis=1)
+            asked = frame.filter(is_asked).select("prompt_id", "turns", "text")
+            for (prompt_id, turns, text), numbers in zip(asked.iter_rows(), order[is_asked], strict=True):
+                dialogue = _dialogue(turns, text)
+                for sample_index in range(config.samples_per_model):
+                    yield self.call(number, prompt_id, dialogue, sample_index, numbers)
+
+    def call(self, number: int, prompt_id: str, dialogue: list[Turn], sample_index: int, numbers: Any) -> Call:
+        """One call; with `fallback` it knows who is asked instead."""
+        request = self._providers[number].request(self.said_to(number, dialogue), sample_index)
+        if not self._config.fallback:
+            return Call(request)
+        return Call(request, partial(self._instead, prompt_id, dialogue, sample_index, numbers))
+
+    def said_to(self, number: int, dialogue: list[Turn]) -> list[Turn]:
+        """A dialogue with the model's own system prompt."""
+        system = self._config.models[number].system
+        return [Turn("system", system), *dialogue] if system else dialogue
+
+    def at(self, prompt_id: str, dialogue: list[Turn], numbers: Any, sample_index: int, place: int) -> tuple[int, str]:
+        """The model at a place of the prompt's order, and the id of its call."""
+        number = int(numbers[place])
+        return number, self.call(number, prompt_id, dialogue, sample_index, numbers).request.request_id
+
+    def rule(self, number: int, response: bytes) -> Ruling:
+        """The ruling on a recorded reply of the model with this number."""
+        return ruling(self._providers[number].read, response, self._reported[number])
+
+    def _instead(
+        self, prompt_id: str, dialogue: list[Turn], sample_index: int, numbers: Any
+    ) -> tuple[int, Call] | None:
+        place = self._config.answers_per_prompt + self._without_answer[prompt_id, sample_index]
+        self._without_answer[prompt_id, sample_index] += 1
+        if place >= len(numbers):
+            return None
+        number = int(numbers[place])
+        return number, self.call(number, prompt_id, dialogue, sample_index, numbers)
 
 
-def _plan(pipeline: Pipeline, prompts: "pl.DataFrame") -> Any:
-    """Positions of the models that answer each prompt, shape (prompts, answers_per_prompt)."""
-    from curate.assignment import assign
-
-    config = pipeline.config.generate
-    names, weights = [model.name for model in config.models], [model.weight for model in config.models]
-    return assign(prompts["prompt_id"].to_list(), names, weights, config.answers_per_prompt, pipeline.config.seed)
-
-
-def _dialogues(prompts: "pl.DataFrame") -> Iterator[list[Turn]]:
-    for turns, text in prompts.select("turns", "text").iter_rows():
-        yield [*(Turn(turn["role"], turn["text"]) for turn in turns), Turn("user", text)]
+def _dialogue(turns: list[dict[str, str]], text: str) -> list[Turn]:
+    return [*(Turn(turn["role"], turn["text"]) for turn in turns), Turn("user", text)]
 
 
 def _outcomes(
@@ -129,51 +204,91 @@ def _outcomes(
 
     from schemas.tables import Answers, Failures
 
-    models = pipeline.config.generate.models
-    settings = [settings_id(model) for model in models]
-    planned = [
-        (prompt_id, number, providers[number].request(turns).request_id)
-        for prompt_id, turns, numbers in zip(
-            prompts["prompt_id"], _dialogues(prompts), _plan(pipeline, prompts).tolist(), strict=True
+    schemas = (Answers.create_empty().schema, Failures.create_empty().schema)
+    plan = Plan(pipeline, providers)
+    found: list[list[pl.DataFrame]] = [[pl.DataFrame(schema=schema)] for schema in schemas]
+    for some in prompts.iter_slices(READ_PROMPTS):
+        for frames, schema, rows in zip(found, schemas, _rows(pipeline, some, plan, ledger), strict=True):
+            frames.append(pl.DataFrame(rows, schema=schema, orient="row"))
+    return pl.concat(found[0]), pl.concat(found[1])
+
+
+def _rows(pipeline: Pipeline, prompts: "pl.DataFrame", plan: Plan, ledger: Ledger) -> tuple[list[Any], list[Any]]:
+    """Rows of answers and of failures of some prompts, by prompt, sample and the prompt's order of models."""
+    config = pipeline.config.generate
+    order = plan.order(prompts)
+    table = [
+        (prompt_id, _dialogue(turns, text), numbers)
+        for (prompt_id, turns, text), numbers in zip(
+            prompts.select("prompt_id", "turns", "text").iter_rows(), order, strict=True
         )
-        for number in numbers
     ]
-    ids = [request_id for _, _, request_id in planned]
+    found: dict[tuple[int, int, int], _Outcome] = {}
+    asked = [
+        (row, sample_index, place)
+        for row in range(len(table))
+        for sample_index in range(config.samples_per_model)
+        for place in range(config.answers_per_prompt)
+    ]
+    next_place: dict[tuple[int, int], int] = {}
+    while asked:
+        outcomes = _read([(key, plan.at(*table[key[0]], *key[1:])) for key in asked], plan, ledger)
+        found |= outcomes
+        asked = []
+        for (row, sample_index, _), outcome in outcomes.items():
+            place = next_place.get((row, sample_index), config.answers_per_prompt)
+            if config.fallback and outcome.failure is not None and place < order.shape[1]:
+                next_place[row, sample_index] = place + 1
+                asked.append((row, sample_index, place))
+    answers: list[Any] = []
+    failures: list[Any] = []
+    settings = [settings_id(model) for model in config.models]
+    for (row, sample_index, _), outcome in sorted(found.items()):
+        prompt_id, name = table[row][0], config.models[outcome.number].name
+        if outcome.failure is not None:
+            row_id = f"{prompt_id}:{name}" + (f":{sample_index}" if sample_index else "")
+            failures.append((row_id, NAME, outcome.failure.kind, outcome.failure.detail, outcome.failure.attempts))
+            continue
+        ruled, completion = outcome.ruled, outcome.ruled.completion
+        if completion is None:
+            raise AssertionError
+        parts = (prompt_id, name, settings[outcome.number], completion.text, *([sample_index] if sample_index else []))
+        is_refusal = ruled.verdict is Verdict.REFUSED
+        answers.append(
+            (
+                *(content_id("answer", *parts), prompt_id, name, sample_index, completion.text, is_refusal),
+                *(completion.finish_reason, settings[outcome.number], outcome.request_id),
+            )
+        )
+    return answers, failures
+
+
+@dataclass(frozen=True, slots=True)
+class _Outcome:
+    """What came of one call: a ruling on its reply, or why there is no answer."""
+
+    number: int
+    request_id: str
+    ruled: Ruling
+    failure: KnownFailure | None
+
+
+def _read(
+    asked: list[tuple[tuple[int, int, int], tuple[int, str]]], plan: Plan, ledger: Ledger
+) -> dict[tuple[int, int, int], _Outcome]:
+    ids = [request_id for _, (_, request_id) in asked]
     responses = ledger.responses(ids)
     failed = ledger.failures(request_id for request_id in ids if request_id not in responses)
-    answers, failures = [], []
-    for prompt_id, number, request_id in planned:
-        name = models[number].name
-        if request_id not in responses:
-            known = failed.get(request_id, NOT_ASKED)
-            failures.append((f"{prompt_id}:{name}", NAME, known.kind, known.detail, known.attempts))
-            continue
-        try:
-            completion = _answer(providers[number], responses[request_id])
-        except RequestError as error:
-            failures.append((f"{prompt_id}:{name}", NAME, error.kind, error.detail, 1))
-            continue
-        answer_id = content_id("answer", prompt_id, name, settings[number], completion.text)
-        answers.append(
-            (answer_id, prompt_id, name, completion.text, completion.finish_reason, settings[number], request_id)
-        )
-    return (
-        pl.DataFrame(answers, schema=Answers.create_empty().schema, orient="row"),
-        pl.DataFrame(failures, schema=Failures.create_empty().schema, orient="row"),
-    )
-
-
-def _answer(provider: Provider, response: bytes) -> Completion:
-    """The reply, if it is a whole answer. Raises RequestError where it is cut off, filtered or empty."""
-    completion = provider.read(response)
-    if completion.finish_reason == "length":
-        raise RequestError("truncated", f"cut off after {completion.output_tokens} tokens: raise max_tokens")
-    if completion.finish_reason == "content_filter":
-        raise RequestError("content_filter", completion.text[:300] or "the server filtered the reply")
-    if not completion.text.strip():
-        raise RequestError("empty_answer", "the reply holds no text")
-    check_unicode(completion.text)
-    return completion
+    outcomes = {}
+    for key, (number, request_id) in asked:
+        if request_id in responses:
+            ruled = plan.rule(number, responses[request_id])
+            failure = None if ruled.is_answer else KnownFailure(ruled.verdict, ruled.detail, 1)
+        else:
+            ruled = Ruling(Verdict.EMPTY)
+            failure = failed.get(request_id, NOT_ASKED)
+        outcomes[key] = _Outcome(number, request_id, ruled, failure)
+    return outcomes
 
 
 def _recorded(pipeline: Pipeline, model: ModelConfig) -> dict[str, Any]:

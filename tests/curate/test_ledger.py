@@ -9,7 +9,8 @@ import sys
 
 import pytest
 
-from curate.ledger import KnownFailure, Ledger, Usage, calls_by_model
+from curate.ledger.accounts import calls_by_model
+from curate.ledger.journal import Ended, KnownFailure, Ledger, Usage
 from schemas.errors import StoreError
 from schemas.records import CompletionRequest
 
@@ -20,7 +21,11 @@ def request(number: int) -> CompletionRequest:
 
 def write(path, *numbers, response=b"reply", usage=Usage(3, 4, 5)):  # noqa: B008
     async def all_of_them(ledger: Ledger) -> None:
-        await asyncio.gather(*(ledger.record(request(n), "generate", response, 1, usage) for n in numbers))
+        await asyncio.gather(*(one(ledger, n) for n in numbers))
+
+    async def one(ledger: Ledger, number: int) -> None:
+        attempt_id = await ledger.intend(request(number), "generate", "model", 100)
+        await ledger.record(request(number), "generate", response, 1, Ended("reply", 7, "id", usage), attempt_id)
 
     with Ledger(path) as ledger:
         asyncio.run(all_of_them(ledger))
@@ -38,7 +43,7 @@ def test_the_first_reply_to_a_request_stays(tmp_path):
     write(tmp_path / "ledger.sqlite", 1, response=b"second")
     with Ledger(tmp_path / "ledger.sqlite") as ledger:
         assert list(ledger.responses([request(1).request_id]).values()) == [b"first"]
-        assert ledger.spent_nano_usd("generate") == 5
+        assert ledger.spent_nano_usd("generate") == 10, "both calls were paid"
 
 
 def test_many_replies_are_found_again_in_any_number(tmp_path):
@@ -52,7 +57,15 @@ def test_many_replies_are_found_again_in_any_number(tmp_path):
 def test_tokens_and_money_are_summed_by_stage_and_model(tmp_path):
     write(tmp_path / "ledger.sqlite", 1, 2)
     assert calls_by_model(tmp_path / "ledger.sqlite") == [
-        {"stage": "generate", "model": "model", "calls": 2, "input_tokens": 6, "output_tokens": 8, "cost_nano_usd": 10}
+        {
+            "stage": "generate",
+            "model": "model",
+            "calls": 2,
+            "input_tokens": 6,
+            "cached_tokens": None,
+            "output_tokens": 8,
+            "cost_nano_usd": 10,
+        }
     ]
 
 
@@ -69,11 +82,13 @@ def test_the_last_failure_of_a_request_is_told(tmp_path):
 KILLED = """
 import asyncio, sys
 from pathlib import Path
-from curate.ledger import Ledger, Usage
+from curate.ledger.journal import Ended, Ledger
 from schemas.records import CompletionRequest
 async def write(ledger):
     for n in range(10_000):
-        await ledger.record(CompletionRequest(f"{n:064x}", "openai", "model", b"{}"), "generate", b"x" * 500, 1, Usage())
+        request = CompletionRequest(f"{n:064x}", "openai", "model", b"{}")
+        attempt_id = await ledger.intend(request, "generate", "model", 100)
+        await ledger.record(request, "generate", b"x" * 500, 1, Ended("reply"), attempt_id)
         print(n, flush=True)
 with Ledger(Path(sys.argv[1])) as ledger:
     asyncio.run(write(ledger))

@@ -12,7 +12,8 @@ import pytest
 
 from curate.config.model import Pipeline
 from curate.config.reading import read_pipeline
-from curate.ledger import Ledger, sent_by_model
+from curate.ledger.accounts import sent_by_model
+from curate.ledger.journal import Ledger
 from curate.pipeline import dry_run, run_stage, survey
 from curate.store.run import RunStore
 from schemas.errors import ConfigError, SourceError, StageError, UsageError
@@ -65,10 +66,10 @@ def test_a_passing_fault_is_asked_again(served, server, provider, fault):
 @pytest.mark.parametrize(
     ("body", "kind"),
     [
-        (b'{"choices": [{"message": {"content": ""}, "finish_reason": "stop"}]}', "empty_answer"),
+        (b'{"choices": [{"message": {"content": ""}, "finish_reason": "stop"}]}', "empty"),
         (b'{"choices": [{"message": {"content": "half"}, "finish_reason": "length"}]}', "truncated"),
-        (b'{"choices": [{"message": {"content": "x"}, "finish_reason": "content_filter"}]}', "content_filter"),
-        (b'{"choices": [{"message": {"content": "a\\ud800"}, "finish_reason": "stop"}]}', "invalid_unicode"),
+        (b'{"choices": [{"message": {"content": "x"}, "finish_reason": "content_filter"}]}', "filtered"),
+        (b'{"choices": [{"message": {"content": "a\\ud800"}, "finish_reason": "stop"}]}', "malformed"),
     ],
 )
 def test_a_reply_that_is_no_answer_is_a_failure_row_and_is_not_paid_again(served, server, body, kind):
@@ -116,7 +117,7 @@ def test_a_dead_server_stops_the_stage_and_keeps_what_came(served, server):
 def test_a_hard_budget_is_never_passed_and_resumes_where_it_stopped(served, server):
     server.answer = lambda _: "ten words " * 5
     price = "price = { input = 1000000, output = 1000000 }\nsampling = { max_tokens = 20 }\nmax_in_flight = 2"
-    with pytest.raises(StageError, match="the budget is used up"):
+    with pytest.raises(StageError, match="the budget of the stage generate is used up"):
         generate(served(prompts=20, keys=price, generate="budget_usd = 250"))
     with Ledger(served(prompts=20).workdir / "ledger.sqlite") as ledger:
         spent = ledger.spent_nano_usd("generate") / 1e9

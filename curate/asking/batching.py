@@ -1,0 +1,231 @@
+"""One model's calls as batches: handed over as files, polled, fetched hours later; a crash submits nothing twice."""
+
+import asyncio
+import uuid
+from dataclasses import dataclass
+from typing import cast
+
+from curate.asking.retry import Next, decide
+from curate.asking.running import Running, unusable
+from curate.asking.work import Call, Model, Trial
+from curate.ledger.batches import BatchBook, OpenBatch
+from curate.progress import Progress
+from schemas.errors import ProviderBusyError, ProviderDownError, RequestError
+from schemas.records import BatchProvider, Response
+
+TOGETHER = 200
+"""Results written to the ledger at once."""
+
+
+@dataclass(frozen=True, slots=True)
+class Submitted:
+    """One call in a batch: its attempt, what it reserved, and how it goes on if it brings no answer."""
+
+    attempt_id: int
+    reserved_nano_usd: int
+    trial: Trial
+
+
+class Batcher:
+    """Submits what is missing, polls what is at work, keeps what is complete and sends the rest back to the plan."""
+
+    def __init__(self, model: Model, running: Running, progress: Progress) -> None:
+        self._model, self._running, self._progress = model, running, progress
+        self._provider = cast("BatchProvider", model.ask.batches)
+        self._book = BatchBook(running.ledger, running.stage, model.ask.name)
+        self._bell = running.bell([model])
+        self._open: list[OpenBatch] = []
+        self._waiting: dict[str, Submitted] = {}
+
+    async def run(self) -> None:
+        """Until nothing is left, or a drain: batches at work are fetched by the next run."""
+        try:
+            await self._resume()
+        except RequestError as error:
+            self._model.stop(f"batches of earlier runs cannot be looked for: {error.what}")
+            return
+        while True:
+            self._bell.clear()
+            await self._submit_what_is_missing()
+            if self._running.is_draining or (not self._open and (self._running.is_over or self._model.stopped)):
+                break
+            await self._rest()
+            for batch in list(self._open):
+                await self._look_at(batch)
+        if self._open:
+            ids = ", ".join(str(batch.remote_id) for batch in self._open)
+            self._progress.say(
+                f"{self._model.ask.name}: {len(self._open)} batches are at work: {ids}; run again to fetch"
+            )
+
+    async def _rest(self) -> None:
+        """Until the next poll, or until the bell rings: money came back, or another model handed something over."""
+        if not self._open and not self._model.is_exhausted and self._model.held is None:
+            return
+        try:
+            async with asyncio.timeout(self._model.ask.config.batch_poll_s if self._open else None):
+                await self._bell.wait()
+        except TimeoutError:
+            return
+
+    async def _resume(self) -> None:
+        """Take up batches of earlier runs; one whose submission was not acknowledged is looked for at the provider."""
+        for batch in self._book.open():
+            found = batch
+            if batch.remote_id is None:
+                remote_id = await self._find(batch)
+                if remote_id is None:
+                    await self._book.forget(batch)
+                    continue
+                found = await self._book.submitted(batch, remote_id)
+            self._take_up(found)
+
+    async def _find(self, batch: OpenBatch) -> str | None:
+        taken = self._book.remote_ids()
+        while True:
+            try:
+                return await self._provider.find_batch(batch.mark, batch.requests, batch.planned_at, taken)
+            except ProviderBusyError as error:
+                self._progress.say(f"{self._model.ask.name}: cannot list batches now, trying again: {error.what}")
+                await asyncio.sleep(min(self._model.ask.config.batch_poll_s, error.retry_after_s or 5.0))
+
+    def _take_up(self, batch: OpenBatch) -> None:
+        """Its calls are open again, with the rooms that they reserve."""
+        for attempt_id, worst, request in self._book.requests(batch):
+            trial = Trial(Call(request), reserved_nano_usd=worst)
+            self._waiting[request.request_id] = Submitted(attempt_id, worst, trial)
+            self._running.reopen(self._model, trial)
+        self._open.append(batch)
+
+    async def _submit_what_is_missing(self) -> None:
+        model, config = self._model, self._model.ask.config
+        while not self._running.is_draining and not model.stopped:
+            trials: list[Trial] = []
+            while len(trials) < config.batch_requests and not model.stopped:
+                trial = self._running.next_trial(model, asyncio.get_running_loop().time())
+                if trial is not None:
+                    trials.append(trial)
+                elif model.is_streamed or model.held is not None:
+                    break
+                await asyncio.sleep(0)
+            if not trials:
+                return
+            await self._submit(trials)
+
+    async def _submit(self, trials: list[Trial]) -> None:
+        model = self._model
+        requests = [trial.call.request for trial in trials]
+        reserved = [trial.reserved_nano_usd for trial in trials]
+        batch, attempt_ids = await self._book.plan(requests, reserved, uuid.uuid4().hex)
+        for trial, attempt_id in zip(trials, attempt_ids, strict=True):
+            submitted = Submitted(attempt_id, trial.reserved_nano_usd, trial)
+            self._waiting[trial.call.request.request_id] = submitted
+        try:
+            remote_id = await self._provider.submit_batch(requests, batch.mark)
+        except ProviderBusyError as error:
+            await self._after_busy_submission(batch, trials, error)
+            return
+        except RequestError as error:
+            await self._give_back(batch, trials, error)
+            model.stop(error.what)
+            return
+        for trial in trials:
+            trial.faults = 0
+        model.meter.in_flight += len(trials)
+        self._open.append(await self._book.submitted(batch, remote_id))
+        self._progress.say(f"{model.ask.name}: batch {remote_id} of {len(trials):,} calls is submitted")
+
+    async def _after_busy_submission(self, batch: OpenBatch, trials: list[Trial], error: ProviderBusyError) -> None:
+        """A submission that broke may have arrived: look before anything is sent again."""
+        if error.is_possibly_paid and (remote_id := await self._find(batch)) is not None:
+            self._model.meter.in_flight += len(trials)
+            self._open.append(await self._book.submitted(batch, remote_id))
+            return
+        await self._give_back(batch, trials, error)
+        trials[0].faults += 1
+        policy = self._model.ask.policy
+        decision = decide(error, policy, trials[0].faults, trials[0].faults, 0.0, 0.5)
+        if decision.next is not Next.AGAIN:
+            self._model.stop(error.what)
+        await asyncio.sleep(decision.pause_s)
+
+    async def _give_back(self, batch: OpenBatch, trials: list[Trial], error: RequestError) -> None:
+        """A batch that the provider does not have: its calls cost nothing and are asked again."""
+        await self._book.forget(batch)
+        for trial in trials:
+            self._waiting.pop(trial.call.request.request_id)
+            self._running.release(self._model, trial)
+            self._model.ask_again(trial, 0.0)
+        self._progress.say(f"{self._model.ask.name}: a batch was not taken: {error.what}")
+
+    async def _look_at(self, batch: OpenBatch) -> None:
+        if batch.remote_id is None:
+            return
+        try:
+            state = await self._provider.batch_state(batch.remote_id)
+            if state.has_ended:
+                await self._collect(batch, state.status, state.detail)
+        except ProviderBusyError as error:
+            self._progress.say(f"{self._model.ask.name}: batch {batch.remote_id} cannot be read now: {error.what}")
+        except ProviderDownError as error:
+            self._model.stop(error.what)
+            self._open.remove(batch)
+        except RequestError as error:
+            self._model.stop(f"batch {batch.remote_id}: {error.what}")
+            self._open.remove(batch)
+
+    async def _collect(self, batch: OpenBatch, status: str, detail: str) -> None:
+        """Keep each result; what has none, or one that passes, goes back to the plan."""
+        ours = {request.request_id for _, _, request in self._book.requests(batch)}
+        results: dict[str, Response | RequestError] = {}
+        count = 0
+        async for request_id, result in self._provider.batch_results(cast("str", batch.remote_id)):
+            if request_id in ours:
+                results[request_id] = result
+            if len(results) == TOGETHER:
+                count += await self._keep(results)
+                results = {}
+        count += await self._keep(results)
+        if status == "failed":
+            self._model.stop(f"batch {batch.remote_id} failed: {detail}")
+        rest = [one for one in ours if one in self._waiting]
+        for some in _blocks(rest, TOGETHER):
+            await self._keep(
+                {one: ProviderBusyError(f"batch_{status}", f"the batch {status} without it") for one in some}
+            )
+        await self._book.ended(batch)
+        self._open.remove(batch)
+        self._progress.say(f"{self._model.ask.name}: batch {batch.remote_id} has {status}, {count:,} results")
+
+    async def _keep(self, results: dict[str, Response | RequestError]) -> int:
+        known = [(self._waiting.pop(one), result) for one, result in results.items() if one in self._waiting]
+        await asyncio.gather(*(self._keep_one(submitted, result) for submitted, result in known))
+        return sum(isinstance(result, Response) for _, result in known)
+
+    async def _keep_one(self, submitted: Submitted, result: Response | RequestError) -> None:
+        model, running, trial = self._model, self._running, submitted.trial
+        model.meter.in_flight -= 1
+        if isinstance(result, Response):
+            ruled = running.rule(model.ask, result.body)
+            if ruled.completion is not None:
+                await running.keep(model, trial, result, ruled, (submitted.attempt_id, None))
+                return
+            error: RequestError = unusable(ruled, result)
+        else:
+            error = result
+        trial.faults += 1
+        trial.attempts += 1
+        await running.note_fault(model, trial, error, (submitted.attempt_id, None))
+        decision = decide(error, model.ask.policy, trial.attempts, trial.faults, 0.0, 0.5)
+        if decision.next is Next.AGAIN and not model.stopped:
+            model.meter.retries += 1
+            model.ask_again(trial, 0.0)
+        elif decision.next is Next.FAIL:
+            await running.fail(model, trial, error)
+        else:
+            model.stop(error.what)
+            running.close(model, trial)
+
+
+def _blocks(ids: list[str], size: int) -> list[list[str]]:
+    return [ids[start : start + size] for start in range(0, len(ids), size)]

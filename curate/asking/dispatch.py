@@ -1,0 +1,172 @@
+"""One dispatcher for all models that share a limit: who is next, when it may go, and what follows its reply."""
+
+import asyncio
+import random
+
+from curate.asking.pace import Pace, Width
+from curate.asking.retry import TOO_MUCH, Next, counts, decide, is_parked
+from curate.asking.running import Running, unusable
+from curate.asking.work import Model, Trial
+from schemas.errors import ProviderBusyError, RequestError
+from schemas.records import Response
+
+LONGEST_PROBE_S = 2.0
+"""The first call goes alone, to learn from its headers and to spend one call on a wrong key; but not for longer."""
+
+MOST_PARKED = 5
+
+
+class Dispatcher:
+    """Sends the calls of its models, one after the other in turn, as fast and as wide as their limit allows."""
+
+    def __init__(self, models: list[Model], running: Running) -> None:
+        configs = [model.ask.config for model in models]
+        self._models, self._running = models, running
+        self._width = Width(min(config.max_in_flight for config in configs))
+        self._pace = Pace(
+            min((config.requests_per_minute for config in configs if config.requests_per_minute), default=None),
+            min((config.tokens_per_minute for config in configs if config.tokens_per_minute), default=None),
+        )
+        self._bell = running.bell(models)
+        self._in_flight = 0
+        self._closed_until = 0.0
+        self._probe_until: float | None = None
+        self._has_probed = models[0].ask.is_free
+        self._turn = 0
+        self._random = random.Random(models[0].ask.name)
+        self._clock = asyncio.get_running_loop().time
+
+    async def run(self) -> None:
+        """Send until nothing is left, or until a drain has ended. Raises StoreError where the ledger fails."""
+        async with asyncio.TaskGroup() as tasks:
+            while not self._is_over():
+                self._bell.clear()  # before anything is looked at: what happens from here on wakes the sleep below
+                now = self._clock()
+                wait_s = self._wait_s(now)
+                chosen = self._next(now) if wait_s == 0.0 else None
+                if chosen is not None:
+                    tasks.create_task(self._send(*chosen))
+                    continue
+                await self._sleep(wait_s or self._until_due_s(now))
+
+    def _is_over(self) -> bool:
+        return (self._running.is_draining and not self._in_flight) or self._running.is_over
+
+    def _wait_s(self, now: float) -> float | None:
+        """How long until a call may go: 0 is now, None until the bell rings."""
+        if self._in_flight >= self._width.calls or self._running.is_draining:
+            return None
+        wait_s = max(self._closed_until - now, self._pace.wait_s(now))
+        if not self._has_probed and self._probe_until is not None:
+            wait_s = max(wait_s, self._probe_until - now)
+        return max(0.0, wait_s)
+
+    def _until_due_s(self, now: float) -> float | None:
+        """How long until a pause ends; None where none is on."""
+        if self._in_flight >= self._width.calls or self._running.is_draining:
+            return None
+        if any(not model.is_streamed and model.held is None and not model.stopped for model in self._models):
+            return 0.0
+        due = [model.next_due_at for model in self._models if model.next_due_at is not None]
+        return max(0.001, min(due) - now) if due else None
+
+    async def _sleep(self, wait_s: float | None) -> None:
+        """Until the bell rings or the time is over."""
+        if wait_s == 0.0:
+            await asyncio.sleep(0)
+            return
+        alarm = None if wait_s is None else asyncio.get_running_loop().call_later(wait_s, self._bell.set)
+        try:
+            await self._bell.wait()
+        finally:
+            if alarm is not None:
+                alarm.cancel()
+
+    def _next(self, now: float) -> tuple[Model, Trial] | None:
+        """The next call of the next model in turn that has one; its place in the pace is taken."""
+        for _ in self._models:
+            model = self._models[self._turn % len(self._models)]
+            self._turn += 1
+            trial = self._running.next_trial(model, now)
+            if trial is None:
+                continue
+            trial.reserved_tokens = len(trial.call.request.body) / 4 + model.ask.config.sampling.max_tokens
+            self._pace.take(now, trial.reserved_tokens)
+            self._in_flight += 1
+            model.meter.in_flight += 1
+            if self._probe_until is None:
+                self._probe_until = now + LONGEST_PROBE_S
+            return model, trial
+        return None
+
+    async def _send(self, model: Model, trial: Trial) -> None:
+        try:
+            await self._attempt(model, trial)
+        finally:
+            self._has_probed = True
+            self._in_flight -= 1
+            model.meter.in_flight -= 1
+            if self._running.is_over:
+                self._running.ring()
+            self._bell.set()
+
+    async def _attempt(self, model: Model, trial: Trial) -> None:
+        ask, request, running = model.ask, trial.call.request, self._running
+        attempt_id = 0
+        if not ask.is_free:
+            attempt_id = await running.ledger.intend(request, running.stage, ask.name, trial.reserved_nano_usd)
+        trial.sent_at = self._clock()
+        if trial.first_sent_at is None:
+            trial.first_sent_at = trial.sent_at
+        try:
+            async with asyncio.timeout(ask.config.timeout_s):
+                response = await ask.asker.complete(request)
+        except TimeoutError:
+            error: RequestError = ProviderBusyError("timeout", f"no reply within {ask.config.timeout_s:g} s")
+            error.is_possibly_paid = True
+        except RequestError as caught:
+            error = caught
+        else:
+            ended = (attempt_id, self._milliseconds(trial))
+            ruled = running.rule(ask, response.body)
+            if ruled.completion is not None:
+                self._width.widen()
+                used = await running.keep(model, trial, response, ruled, ended)
+                self._learn(response, trial, (used.input_tokens or 0) + (used.output_tokens or 0))
+                return
+            error = unusable(ruled, response)
+        self._learn(error.response, trial, trial.reserved_tokens)
+        await self._after_fault(model, trial, error, attempt_id)
+
+    async def _after_fault(self, model: Model, trial: Trial, error: RequestError, attempt_id: int) -> None:
+        running, policy, now = self._running, model.ask.policy, self._clock()
+        trial.faults += 1
+        trial.attempts += counts(error)
+        if error.kind in TOO_MUCH:
+            self._width.narrow(trial.sent_at, now)
+        await running.note_fault(model, trial, error, (attempt_id, self._milliseconds(trial)))
+        elapsed_s = now - (trial.first_sent_at or now)
+        decision = decide(error, policy, trial.attempts, trial.faults, elapsed_s, self._random.random())
+        model.parked_in_a_row += is_parked(error, policy)
+        if model.parked_in_a_row >= MOST_PARKED and isinstance(error, ProviderBusyError):
+            model.stop(f"the server asks again and again to wait {error.retry_after_s:,.0f} s; run again then")
+        if decision.is_for_all:
+            self._closed_until = max(self._closed_until, now + decision.pause_s)
+        if decision.next is Next.STOP:
+            model.stop(error.what)
+        if decision.next is Next.FAIL:
+            await running.fail(model, trial, error)
+        elif model.stopped or running.is_draining:
+            running.close(model, trial)
+        else:
+            model.meter.retries += 1
+            model.ask_again(trial, now + decision.pause_s)
+
+    def _learn(self, response: Response | None, trial: Trial, tokens: float) -> None:
+        if response is not None:
+            self._pace.learn(response.limits, self._clock())
+        if tokens:
+            self._pace.settle(trial.reserved_tokens, tokens)
+
+    def _milliseconds(self, trial: Trial) -> int:
+        return round((self._clock() - trial.sent_at) * 1000)

@@ -1,0 +1,1 @@
+"""The journal of paid calls: SQLite, every attempt and every raw reply, shared by all stages and processes."""
