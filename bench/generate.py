@@ -22,7 +22,8 @@ FEWEST = 200
 STARTED_WITH = 10
 """Prompts of a run of which only start and end are of interest."""
 
-LIBRARIES = "import aiohttp, dataframely, httpx2, msgspec, numpy, openai, polars, pydantic, typer"
+LIBRARIES = "import aiohttp, httpx2, msgspec, numpy, openai, polars, pydantic, typer"
+"""What a run has loaded when it sends its first call; dataframely follows later."""
 
 Figures = tuple[dict[str, Ratio], list[str]]
 
