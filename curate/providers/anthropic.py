@@ -9,6 +9,7 @@ from curate.identity import request_key
 from curate.providers.endpoint import Endpoint
 from curate.providers.faults import as_request_error, as_response, decoded, extra_missing
 from curate.providers.lines import json_lines
+from curate.providers.posting import Posting
 from schemas.errors import ProviderBusyError, RequestError
 from schemas.records import BatchState, Completion, CompletionRequest, Response, Sampling, Turn
 
@@ -35,6 +36,7 @@ class AnthropicProvider:
         except ImportError as error:
             raise extra_missing("anthropic") from error
         self._model, self._sampling, self._key, self._extra_body = model, sampling, endpoint.key, dict(extra_body)
+        self._posting = Posting(endpoint, "/v1/messages")
         self._response_type = httpx2.Response
         self._errors = (anthropic.AnthropicError, httpx2.HTTPError)
         limits = httpx2.Limits(max_connections=endpoint.max_in_flight, max_keepalive_connections=endpoint.max_in_flight)
@@ -43,7 +45,9 @@ class AnthropicProvider:
             base_url=endpoint.base_url or "https://api.anthropic.com",
             max_retries=0,
             timeout=endpoint.timeout_s,
-            http_client=anthropic.DefaultAioHttpClient(timeout=endpoint.timeout_s, limits=limits),
+            http_client=anthropic.DefaultAioHttpClient(
+                timeout=endpoint.timeout_s, limits=limits, event_hooks=self._posting.hooks
+            ),
         )
 
     def request(self, turns: Sequence[Turn], sample_index: int = 0) -> CompletionRequest:
@@ -65,6 +69,8 @@ class AnthropicProvider:
 
     async def complete(self, request: CompletionRequest) -> Response:
         """The raw reply. Raises RequestError or one of its kinds."""
+        if self._posting.is_ready:
+            return await self._posting.post(request.body)
         return await self._post("/v1/messages", request.body)
 
     def read(self, response: bytes) -> Completion:
@@ -126,6 +132,7 @@ class AnthropicProvider:
 
     async def close(self) -> None:
         """Close the connections."""
+        await self._posting.close()
         await self._client.close()
 
     async def _post(self, path: str, body: bytes) -> Response:
@@ -138,7 +145,7 @@ class AnthropicProvider:
             )
         except self._errors as error:
             raise as_request_error(error, self._key) from error
-        return as_response(response, self._key)
+        return as_response(bytes(response.content), response.headers, self._key)
 
 
 class _Result(msgspec.Struct):

@@ -1,6 +1,7 @@
 """What an SDK's error means for a request: passing, permanent, or the end of the provider."""
 
 import json
+from collections.abc import Mapping
 from typing import Any
 
 import msgspec
@@ -16,31 +17,23 @@ RATE_LIMITED = {429, 529}
 def as_request_error(error: Exception, key: str) -> RequestError:
     """Our error for an SDK's; the server's words are kept, the key is cut out of them."""
     status = getattr(error, "status_code", None)
-    if status is None:
-        return _without_status(error, key)
     response = getattr(error, "response", None)
-    kept = as_response(response, key)
-    words = (kept.body.decode("utf-8", errors="replace") or _masked(str(error), key))[:2000]
-    found = _by_status(status, f"{status}: {words}", response)
-    found.response = kept
-    return found
+    if status is None or response is None:
+        return _without_status(error, key)
+    return by_status(status, as_response(bytes(response.content), response.headers, key), response.headers)
 
 
-def as_response(response: Any, key: str) -> Response:
-    """The raw reply of an SDK; a server that repeats the key in it does not bring it into the ledger."""
-    headers = response.headers
-    body = bytes(response.content)
-    return Response(
-        body if key == "none" else body.replace(key.encode("utf-8"), b"***"),
-        headers.get("x-request-id") or headers.get("request-id") or "",
-        rate_limits(headers),
-    )
+def as_response(body: bytes, headers: Mapping[str, str], key: str) -> Response:
+    """A raw reply; a server that repeats the key in it does not bring it into the ledger."""
+    kept = body if key == "none" else body.replace(key.encode("utf-8"), b"***")
+    return Response(kept, headers.get("x-request-id") or headers.get("request-id") or "", rate_limits(headers))
 
 
-def batch_error(status: int, body: bytes) -> RequestError:
-    """Our error for one line of a batch's results that is no reply."""
-    found = _by_status(status, f"{status}: {body[:2000].decode('utf-8', errors='replace')}", None)
-    found.response = Response(body)
+def by_status(status: int, reply: Response, headers: Mapping[str, str]) -> RequestError:
+    """Our error for a reply that is no success."""
+    words = f"{status}: {reply.body[:2000].decode('utf-8', errors='replace')}"
+    found = _kind(status, words, headers)
+    found.response = reply
     return found
 
 
@@ -63,7 +56,7 @@ def extra_missing(library: str) -> MissingExtraError:
     return MissingExtraError(f"the {library} provider", library, "llm")
 
 
-def _by_status(status: int, words: str, response: Any) -> RequestError:
+def _kind(status: int, words: str, headers: Mapping[str, str]) -> RequestError:
     if status in {401, 403}:
         return ProviderDownError("unauthorized", words)
     if status == 402 or (status == 429 and "insufficient_quota" in words):
@@ -72,15 +65,15 @@ def _by_status(status: int, words: str, response: Any) -> RequestError:
         return ProviderDownError("not_found", words)
     if status in PASSING:
         kind = "rate_limited" if status in RATE_LIMITED else "overloaded" if status == 503 else "server_error"
-        return ProviderBusyError(kind, words, None if response is None else retry_after_s(response.headers))
+        return ProviderBusyError(kind, words, retry_after_s(headers))
     return RequestError("refused_request", words)
 
 
 def _without_status(error: Exception, key: str) -> RequestError:
     """No reply came. A connection that was never made cost nothing; one that broke may have."""
-    words = _masked(str(error), key)
+    words = masked(str(error), key)
     cause = error.__cause__
-    detail = f"{words} ({_masked(str(cause), key)})" if cause is not None and str(cause) else words
+    detail = f"{words} ({masked(str(cause), key)})" if cause is not None and str(cause) else words
     if "Timeout" in type(error).__name__:
         found = ProviderBusyError("timeout", detail[:2000])
     elif "ConnectError" in type(cause).__name__:
@@ -91,5 +84,6 @@ def _without_status(error: Exception, key: str) -> RequestError:
     return found
 
 
-def _masked(text: str, key: str) -> str:
+def masked(text: str, key: str) -> str:
+    """A text without the key."""
     return text if key == "none" else text.replace(key, "***")

@@ -7,8 +7,9 @@ import msgspec
 
 from curate.identity import request_key
 from curate.providers.endpoint import Dialect, Endpoint
-from curate.providers.faults import as_request_error, as_response, batch_error, decoded, extra_missing
+from curate.providers.faults import as_request_error, as_response, by_status, decoded, extra_missing
 from curate.providers.lines import json_lines
+from curate.providers.posting import Posting
 from schemas.errors import ProviderBusyError, RequestError
 from schemas.records import BatchState, Completion, CompletionRequest, Response, Sampling, Turn
 
@@ -32,6 +33,7 @@ class OpenAIProvider:
             raise extra_missing("openai") from error
         self._model, self._sampling, self._key, self._dialect = model, sampling, endpoint.key, dialect
         self._path = PATHS[dialect.protocol]
+        self._posting = Posting(endpoint, self._path)
         self._response_type = httpx2.Response
         self._errors = (openai.OpenAIError, httpx2.HTTPError)
         limits = httpx2.Limits(max_connections=endpoint.max_in_flight, max_keepalive_connections=endpoint.max_in_flight)
@@ -40,7 +42,9 @@ class OpenAIProvider:
             base_url=endpoint.base_url or "https://api.openai.com/v1",
             max_retries=0,
             timeout=endpoint.timeout_s,
-            http_client=openai.DefaultAioHttpClient(timeout=endpoint.timeout_s, limits=limits),
+            http_client=openai.DefaultAioHttpClient(
+                timeout=endpoint.timeout_s, limits=limits, event_hooks=self._posting.hooks
+            ),
         )
 
     def request(self, turns: Sequence[Turn], sample_index: int = 0) -> CompletionRequest:
@@ -65,6 +69,8 @@ class OpenAIProvider:
 
     async def complete(self, request: CompletionRequest) -> Response:
         """The raw reply. Raises RequestError or one of its kinds."""
+        if self._posting.is_ready:
+            return await self._posting.post(request.body)
         try:
             response = await self._client.post(
                 self._path,
@@ -74,7 +80,7 @@ class OpenAIProvider:
             )
         except self._errors as error:
             raise as_request_error(error, self._key) from error
-        return as_response(response, self._key)
+        return as_response(bytes(response.content), response.headers, self._key)
 
     def read(self, response: bytes) -> Completion:
         """The first choice. Raises RequestError of kind malformed or error_reply."""
@@ -159,6 +165,7 @@ class OpenAIProvider:
 
     async def close(self) -> None:
         """Close the connections."""
+        await self._posting.close()
         await self._client.close()
 
 
@@ -190,6 +197,7 @@ def _batch_result(raw: bytes) -> tuple[str, Response | RequestError]:
     if line.response is not None and line.response.status_code == 200:
         return line.custom_id, Response(bytes(line.response.body), line.response.request_id or "")
     if line.response is not None:
-        return line.custom_id, batch_error(line.response.status_code, bytes(line.response.body))
+        reply = Response(bytes(line.response.body), line.response.request_id or "")
+        return line.custom_id, by_status(line.response.status_code, reply, {})
     error = line.error or {}
     return line.custom_id, ProviderBusyError(str(error.get("code") or "batch_error"), str(error.get("message") or ""))
