@@ -1,6 +1,6 @@
 """Writing and reading the ledger: every attempt before it is sent, every raw reply before anyone reads it.
 
-Writes wait for a group commit (WAL, synchronous=FULL, at most 50 together), so an acknowledged reply survives
+Writes wait for a group commit (WAL, synchronous=FULL, all of one round of the event loop together), so an acknowledged reply survives
 kill -9 and power loss at 22 to 35 microseconds a row.
 """
 
@@ -14,13 +14,17 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from curate.ledger.tables import connect, migrate
 from schemas.errors import StoreError
 from schemas.records import CompletionRequest
 
+if TYPE_CHECKING:
+    from curate.ledger.snapshot import Snapshot
+
 MOST_TOGETHER = 50
+"""A transaction takes what is waiting; with so many writes it waits for no more."""
 
 SENT = (
     "INSERT INTO attempts (request_id, stage, name, provider, model, batch_id, worst_nano_usd, sent_at, body) "
@@ -75,7 +79,9 @@ class Ledger:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._queue: queue.SimpleQueue[Write | None] = queue.SimpleQueue()
+        self._queue: queue.SimpleQueue[list[Write] | None] = queue.SimpleQueue()
+        self._pending: list[Write] = []
+        self._snapshot: Snapshot | None = None
         self._reader = connect(path)
         try:
             migrate(self._reader, path)
@@ -91,6 +97,8 @@ class Ledger:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        if self._pending:
+            self._flush()
         self._queue.put(None)
         self._thread.join()
         self._reader.close()
@@ -142,10 +150,17 @@ class Ledger:
 
     def known(self, request_ids: Iterable[str]) -> set[str]:
         """Those of the requests that have a reply, and those that are to be skipped."""
+        from curate.ledger.snapshot import Snapshot
+
         ids = list(request_ids)
-        return {row[0] for row in self.select("SELECT request_id FROM completions WHERE request_id IN", ids)} | {
-            row[0] for row in self.select("SELECT request_id FROM skipped WHERE request_id IN", ids)
-        }
+        if self._snapshot is None:
+            self._snapshot = Snapshot(self._reader)
+        found = self._snapshot.known(ids)
+        rest = [one for one in ids if one not in found]
+        for table in ("completions", "skipped"):
+            query = f"SELECT request_id FROM {table} WHERE request_id IN"  # noqa: S608  our own text
+            found |= {row[0] for row in self.select(query, rest)}
+        return found
 
     def responses(self, request_ids: Iterable[str]) -> dict[str, bytes]:
         """Raw replies by request id; requests without one are left out."""
@@ -172,12 +187,14 @@ class Ledger:
         )
         return int(total.fetchone()[0] or 0)
 
-    def select(self, columns: str, request_ids: Iterable[str]) -> Iterable[Any]:
+    def select(self, columns: str, request_ids: Iterable[str]) -> list[Any]:
         """Rows of `columns IN (ids)`, asked in blocks of 500."""
         ids = list(request_ids)
+        rows: list[Any] = []
         for start in range(0, len(ids), 500):
             block = ids[start : start + 500]
-            yield from self._reader.execute(f"{columns} ({','.join('?' * len(block))})", block)
+            rows += self._reader.execute(f"{columns} ({','.join('?' * len(block))})", block).fetchall()
+        return rows
 
     def read(self, query: str, values: Sequence[Any] = ()) -> list[Any]:
         """All rows of a query."""
@@ -188,25 +205,30 @@ class Ledger:
         return await self._write(statements)
 
     async def _write(self, statements: list[Statement]) -> list[int]:
-        done = asyncio.get_running_loop().create_future()
-        self._queue.put((statements, done))
+        loop = asyncio.get_running_loop()
+        done = loop.create_future()
+        if not self._pending:
+            loop.call_soon(self._flush)
+        self._pending.append((statements, done))
         written: list[int] = await done
         return written
+
+    def _flush(self) -> None:
+        """Hand over what one round of the event loop has gathered: one wake-up of the thread, one transaction."""
+        self._queue.put(self._pending)
+        self._pending = []
 
     def _write_all(self) -> None:
         with closing(connect(self.path)) as connection:
             while (first := self._queue.get()) is not None:
-                batch = [first]
-                is_last = False
+                batch = first
                 while len(batch) < MOST_TOGETHER and not self._queue.empty():
                     following = self._queue.get()
                     if following is None:
-                        is_last = True
-                        break
-                    batch.append(following)
+                        _commit(connection, batch)
+                        return
+                    batch += following
                 _commit(connection, batch)
-                if is_last:
-                    return
 
 
 def now() -> str:

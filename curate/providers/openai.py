@@ -32,6 +32,7 @@ class OpenAIProvider:
         except ImportError as error:
             raise extra_missing("openai") from error
         self._model, self._sampling, self._key, self._dialect = model, sampling, endpoint.key, dialect
+        self._bodies: dict[int, tuple[bytes, bytes]] = {}
         self._path = PATHS[dialect.protocol]
         self._posting = Posting(endpoint, self._path)
         self._response_type = httpx2.Response
@@ -49,6 +50,18 @@ class OpenAIProvider:
 
     def request(self, turns: Sequence[Turn], sample_index: int = 0) -> CompletionRequest:
         """Settings that OpenAI itself does not know (top_k, repetition_penalty) are sent only where configured."""
+        around = self._bodies.get(sample_index)
+        if around is None:
+            around = self._bodies[sample_index] = self._body_around(sample_index)
+        if self._dialect.protocol == "chat":
+            said = msgspec.json.encode([{"role": turn.role, "content": turn.text} for turn in turns])
+        else:
+            said = msgspec.json.encode(self._dialect.prompt_template.replace("{prompt}", plain_text(turns)))
+        body = said.join(around)
+        return CompletionRequest(request_key(self.kind, self._model, body, sample_index), self.kind, self._model, body)
+
+    def _body_around(self, sample_index: int) -> tuple[bytes, bytes]:
+        """What stands before and after the dialogue in all bodies: encoded once."""
         sampling, dialect = self._sampling, self._dialect
         settings = {
             dialect.max_tokens_name: sampling.max_tokens,
@@ -58,14 +71,10 @@ class OpenAIProvider:
             "top_k": sampling.top_k,
             "repetition_penalty": sampling.repetition_penalty,
         }
-        asked: dict[str, Any] = {"model": self._model}
-        if dialect.protocol == "chat":
-            asked["messages"] = [{"role": turn.role, "content": turn.text} for turn in turns]
-        else:
-            asked["prompt"] = dialect.prompt_template.replace("{prompt}", plain_text(turns))
         given = {name: value for name, value in settings.items() if value is not None}
-        body = msgspec.json.encode({**asked, **given, **dialect.extra_body})
-        return CompletionRequest(request_key(self.kind, self._model, body, sample_index), self.kind, self._model, body)
+        field = "messages" if dialect.protocol == "chat" else "prompt"
+        before = msgspec.json.encode({"model": self._model, field: 0})[:-2]
+        return before, b"," + msgspec.json.encode({**given, **dialect.extra_body})[1:]
 
     async def complete(self, request: CompletionRequest) -> Response:
         """The raw reply. Raises RequestError or one of its kinds."""

@@ -38,6 +38,8 @@ class Posting:
             return
         self._url = str(request.url)
         self._proxy = _proxy(request.url.scheme, request.url.host)
+        if self._session is None:
+            self._session = self._opened()
         self._headers = {name: value for name, value in request.headers.items() if name.lower() not in OF_ONE_CALL}
 
     @property
@@ -49,8 +51,6 @@ class Posting:
         """The raw reply. Raises RequestError or one of its kinds."""
         import aiohttp
 
-        if self._session is None:
-            self._session = self._opened()
         key = self._endpoint.key
         try:
             async with self._session.post(self._url, data=body, headers=self._headers, proxy=self._proxy) as response:
