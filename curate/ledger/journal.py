@@ -1,7 +1,7 @@
 """Writing and reading the ledger: every attempt before it is sent, every raw reply before anyone reads it.
 
-Writes wait for a group commit (WAL, synchronous=FULL, all of one round of the event loop together), so an acknowledged reply survives
-kill -9 and power loss at 22 to 35 microseconds a row.
+Writes wait for a group commit (WAL, synchronous=FULL, all of one round of the event loop together), so what
+is acknowledged survives kill -9 and power loss at 22 to 35 microseconds a row.
 """
 
 import asyncio
