@@ -1,6 +1,7 @@
 from pathlib import Path
 
-from curate.config import model
+from curate.config import calls, model
+from curate.config.table import Table
 from curate.config.reference import PAGE, TABLES, page
 
 
@@ -17,6 +18,7 @@ def test_every_key_of_every_table_says_what_it_means():
 
 
 def test_the_page_holds_every_table_of_the_configuration():
-    tables = {one for one in vars(model).values() if isinstance(one, type) and issubclass(one, model.Table)}
-    hidden = {model.Table, model.FileConfig, model.CallConfig}
+    named = [*vars(model).values(), *vars(calls).values()]
+    tables = {one for one in named if isinstance(one, type) and issubclass(one, Table)}
+    hidden = {Table, model.FileConfig, calls.CallConfig}
     assert tables - hidden == {table for _, table in TABLES}
