@@ -1,4 +1,4 @@
-"""The ledger keeps raw bytes, never loses an acknowledged reply, is shared by processes, and knows its own version."""
+"""The journal keeps raw bytes, never loses an acknowledged reply, is shared by processes, and knows its own version."""
 
 import asyncio
 import os
