@@ -5,7 +5,10 @@ import math
 from schemas.records import RateLimits
 
 CATCH_UP_S = 0.1
-"""How late a call may be and still keep the pace: a busy machine wakes late, and what it missed is not lost."""
+"""How late a call may be and still keep the pace: a busy machine wakes late, and what it missed is not lost.
+
+After a longer pause, and at the start, nothing is made up: calls that go together pass a limit of this second.
+"""
 
 MARGIN = 1.01
 """A limit is used to 99 %: servers count in windows that are not ours."""
@@ -37,10 +40,10 @@ class Pace:
         """A call of about so many tokens goes now."""
         if self._requests_per_minute:
             share_s = MARGIN * 60.0 / self._requests_per_minute
-            self._next_request = max(self._next_request, now - CATCH_UP_S) + share_s
+            self._next_request = _place(self._next_request, now) + share_s
         if self._tokens_per_minute:
             share_s = MARGIN * 60.0 * tokens / self._tokens_per_minute
-            self._next_token = max(self._next_token, now - CATCH_UP_S) + share_s
+            self._next_token = _place(self._next_token, now) + share_s
 
     def settle(self, tokens: float, used: float) -> None:
         """A call took `used` tokens where `tokens` were reserved."""
@@ -70,3 +73,8 @@ class Width:
         if sent_at >= self._narrowed_at:
             self._width = max(1.0, self._width / 2)
             self._narrowed_at = now
+
+
+def _place(planned: float, now: float) -> float:
+    """The moment from which the distance to the next call counts."""
+    return planned if planned >= now - CATCH_UP_S else now
