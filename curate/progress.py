@@ -22,6 +22,7 @@ class Progress:
         self.every_s = every_s if every_s is not None else 0.25 if self._is_terminal else 1.0 if as_json else 10.0
         self._last = time.monotonic() - (self.every_s if self._is_terminal else 0.0)
         self._height = 0
+        self._has_told = False
 
     def update(self, text: str) -> None:
         """Say how far the work is, unless something was just said."""
@@ -33,6 +34,24 @@ class Progress:
         if now - self._last < self.every_s * 0.9:
             return
         self._last = now
+        self._tell(texts, events)
+
+    def last_lines(self, texts: Sequence[str], events: Sequence[Mapping[str, Any]]) -> None:
+        """Say how far things came in the end, however short ago something was said; nothing if nothing was."""
+        if self._has_told:
+            self._tell(texts, events)
+
+    def say(self, text: str) -> None:
+        """Say something that must be seen, on a line of its own."""
+        if self._as_json:
+            self._write_events("note", [{"text": text}])
+            return
+        self._rub_out()
+        self._stream.write(_printable(f"{self._stage}: {text}") + "\n")
+        self._stream.flush()
+
+    def _tell(self, texts: Sequence[str], events: Sequence[Mapping[str, Any]]) -> None:
+        self._has_told = True
         if self._as_json:
             self._write_events("progress", events)
             return
@@ -42,15 +61,6 @@ class Progress:
             line = _printable(f"{self._stage}: {text}")
             self._stream.write((line[:width] if self._is_terminal else line) + "\n")
         self._height = len(texts) if self._is_terminal else 0
-        self._stream.flush()
-
-    def say(self, text: str) -> None:
-        """Say something that must be seen, on a line of its own."""
-        if self._as_json:
-            self._write_events("note", [{"text": text}])
-            return
-        self._rub_out()
-        self._stream.write(_printable(f"{self._stage}: {text}") + "\n")
         self._stream.flush()
 
     def _rub_out(self) -> None:

@@ -27,12 +27,13 @@ async def watch(models: list[Model], progress: Progress) -> None:
     try:
         while True:
             await asyncio.sleep(min(progress.every_s, WINDOW_S))
-            _tell(models, sights, progress)
+            progress.lines(*_report(models, sights))
     finally:
-        _tell(models, sights, progress)
+        progress.last_lines(*_report(models, sights))
 
 
-def _tell(models: list[Model], sights: list[deque[Sight]], progress: Progress) -> None:
+def _report(models: list[Model], sights: list[deque[Sight]]) -> tuple[list[str], list[dict[str, object]]]:
+    """A line for people and an event for programs, for each model that is worth one."""
     shown = [
         (model, seen) for model, seen in zip(models, sights, strict=True) if not model.ask.is_free or len(models) < 9
     ]
@@ -44,7 +45,7 @@ def _tell(models: list[Model], sights: list[deque[Sight]], progress: Progress) -
         event = _event(model, seen[0], seen[-1])
         lines.append(_line(event))
         events.append(event)
-    progress.lines(lines, events)
+    return lines, events
 
 
 def _sight(model: Model) -> Sight:
