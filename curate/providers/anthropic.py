@@ -80,9 +80,9 @@ class AnthropicProvider:
             text = "".join(block["text"] for block in reply["content"] if block["type"] == "text")
             usage = reply.get("usage") or {}
             reason = FINISH_REASONS.get(reply.get("stop_reason") or "end_turn", "other")
-            cached = usage.get("cache_read_input_tokens") or 0
+            cached, written = (_tokens(usage.get(f"cache_{what}_input_tokens")) for what in ("read", "creation"))
             fresh = usage.get("input_tokens")
-            total = None if fresh is None else fresh + cached + (usage.get("cache_creation_input_tokens") or 0)
+            total = fresh + cached + written if isinstance(fresh, int) else None
             tokens = (total, usage.get("output_tokens"), cached)
             return Completion(text, reason, *tokens, model=str(reply.get("model") or ""))
         except (KeyError, TypeError, AttributeError) as error:
@@ -146,6 +146,11 @@ class AnthropicProvider:
         except self._errors as error:
             raise as_request_error(error, self._key) from error
         return as_response(bytes(response.content), response.headers, self._key)
+
+
+def _tokens(told: object) -> int:
+    """A number of tokens, 0 where a server tells none: an odd usage does not make an answer malformed."""
+    return told if isinstance(told, int) else 0
 
 
 class _Result(msgspec.Struct):

@@ -4,6 +4,7 @@ import math
 import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 
 from schemas.records import RateLimits
 
@@ -31,12 +32,24 @@ def rate_limits(headers: Mapping[str, str]) -> RateLimits:
 
 
 def retry_after_s(headers: Mapping[str, str]) -> float | None:
-    """The seconds of a Retry-After header, at least .05; None where there is none or it is odd."""
+    """The seconds of a Retry-After header, or those until its date, at least .05; None where there is none or it is odd.
+
+    Both forms: RFC 9110, section 10.2.3.
+    """
+    header = headers.get("retry-after", "")
     try:
-        asked_s = float(headers["retry-after"])
-    except (KeyError, ValueError):
-        return None
+        asked_s = float(header)
+    except ValueError:
+        asked_s = _seconds_until(header)
     return max(asked_s, SHORTEST_RETRY_AFTER_S) if math.isfinite(asked_s) else None
+
+
+def _seconds_until(date: str) -> float:
+    """Seconds until an HTTP date; not a number where it is none."""
+    try:
+        return (parsedate_to_datetime(date) - datetime.now(UTC)).total_seconds()
+    except (ValueError, TypeError):  # TypeError: a date of no time zone
+        return math.nan
 
 
 def _positive(text: str | None) -> float | None:
