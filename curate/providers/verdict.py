@@ -35,21 +35,44 @@ class Ruling:
         return self.verdict in {Verdict.OK, Verdict.REFUSED}
 
 
-REFUSAL = re.compile(
-    r"(?i)^[\s\"'*]*(?:(?:oh|well|hello|hi)[,.!]?\s+)?"
-    r"(?:(?:i(?:['’]m| am)\s+(?:very\s+|so\s+|truly\s+|really\s+)?sorry|sorry|(?:my\s+)?apologies|i apologi[sz]e)\b"
-    r"[^.!?\n]{0,40}?[,.;:–—-]?\s*(?:but\s+|however,?\s+)?(?:as an? [^.,\n]{1,60},\s*)?)?"
-    r"(?:as an? (?:ai|artificial|language|large|responsible|ethical)[^.,\n]{0,60},?\s*)?"
-    r"(?:i(?:['’]m| am)\s+(?:not able|unable|not allowed|not permitted|not programmed|not comfortable|not going)\b"
-    r"|i\s+(?:can(?:no|['’])?t|cannot|can not|won['’]t|will not|(?:have to|must) (?:refuse|decline)"
-    r"|refuse|decline|do not|don['’]t feel comfortable|should not|shouldn['’]t)\s*"
-    r"(?:in good conscience\s+|ethically\s+|really\s+|possibly\s+)?"
-    r"(?:help|assist|provide|comply|fulfill|fulfil|support|engage|participate|answer|create|write|generate|give|offer"
-    r"|discuss|encourage|condone|promote|share|do that|satisfy|recommend|suggest|advise|continue|feel comfortable)\b"
-    r"|it (?:is|would be|['’]s) (?:not appropriate|inappropriate|unethical|illegal)(?: or \w+)? (?:for me )?to\b)"
+I_AM = r"i(?:['’]m|\sam)\s"
+SORRY = (
+    rf"(?:{I_AM}(?:very\s|so\s|truly\s|really\s)?sorry|sorry|(?:my\s)?apologies|i\sapologi[sz]e|unfortunately)\b"
+    r"[^.!?\n]{0,40}?[,.;:–—-]?\s{0,2}(?:but,?\s|however,?\s)?"
 )
-"""How models begin when they decline: an apology or not, then that they cannot, will not or should not do it. English.
+AS_A_MODEL = (
+    rf"(?:(?:as\san?\s|{I_AM}(?:just\s)?an?\s)(?:(?:text|large|responsible|ethical)\s)?"
+    r"(?:ai|artificial|language|large|responsible|ethical)\b[^.,\n]{0,60}?(?:[,.]\s{0,2}|\s)(?:and\s|so\s)?)"
+)
+CANNOT = (
+    r"i\s(?:can(?:no|['’])?t|can\snot|won['’]t|will\snot|should\snot|shouldn['’]t)\s"
+    r"(?:be\sable\sto\s|in\sgood\sconscience\s|ethically\s|really\s|possibly\s)?"
+)
+SERVE = (
+    r"(?:help(?!\s(?:but|it|myself|\w+ing|the\sway)\b)|assist|provide|comply|fulfill?|engage|participate|answer|create"
+    r"|write|generate|give(?!\s(?:up|in)\b)|offer|discuss|encourage|condone|promote|share|do\sthat|satisfy|recommend"
+    r"|suggest|advise|continue|support|rewrite|reproduce|turn|browse|access|predict|determine|complete|produce"
+    r"|make\s(?:light|fun|jokes)|feel\scomfortable)\b(?![^.!?\n]{0,80}\benough\b)"
+)
+DECLINE = (
+    rf"(?:{I_AM}(?:not\sable|unable|not\sallowed|not\spermitted|not\sprogrammed|not\scomfortable|not\sgoing)\b"
+    r"|i\s(?:(?:have\sto|must|need\sto)\s(?:respectfully\s|politely\s)?(?:refuse|decline)|refuse\sto|decline\sto)\b"
+    r"|i\s(?:do\snot|don['’]t)\s(?:feel\scomfortable|provide|assist|participate|condone)\b"
+    r"|it(?:['’]s|\sis|\swould\sbe)\s(?:not\s(?:ethical|appropriate)|inappropriate|unethical|illegal)(?:\sor\s\w+)?"
+    r"\sfor\sme\sto\b)"
+)
+LACK = (
+    r"(?:(?:i\s)?(?:do\snot|don['’]t)\shave\s(?:(?:real[-\s]time\s|direct\s)?access|the\s(?:ability|capability))\b"
+    r"|it(?:['’]s|\sis|\swould\sbe)\s(?:not\s(?:ethical|appropriate)|inappropriate|unethical)(?:\sor\s\w+)?\sto\b)"
+)
+REFUSAL = re.compile(
+    rf"(?i)^[\s\"'*]*+(?:(?:oh|well|hello|hi|no)\b[,.!]?\s)?"
+    rf"(?:(?:{SORRY})?{AS_A_MODEL}?(?:{CANNOT}{SERVE}|{DECLINE})|{SORRY}{AS_A_MODEL}?{LACK})"
+)
+"""How models begin when they decline: an apology or not, what they are or not, then that they cannot, will not or
+should not serve; after an apology also that they lack the means. English.
 
+Every part is bounded or gives nothing back: the time grows with the white space at the start alone.
 Measured on the answers of the recorded data: docs/generate.md says how many it finds and how many of those are wrong.
 """
 
@@ -86,13 +109,15 @@ def ruling(read: Callable[[bytes], Completion], response: bytes, asked_model: st
 
 
 def is_same_model(asked: str, reported: str) -> bool:
-    """Whether a reported name means the model that was asked for: equal, or a dated state of it, or its last path part.
+    """Whether a reported name means the model that was asked for: equal, a dated state of it, or its last path part.
 
-    A server that reports nothing is believed.
+    A name that ends in "latest" means any dated state. A server that reports nothing is believed.
     """
     if not reported or asked == "*":
         return True
     ours, theirs = asked.casefold(), reported.casefold()
-    if ours == theirs or SNAPSHOT.sub("", theirs) == ours or SNAPSHOT.sub("", ours) == theirs:
-        return True
-    return ours.rsplit("/", 1)[-1] == theirs.rsplit("/", 1)[-1]
+    undated, their_undated = SNAPSHOT.sub("", ours), SNAPSHOT.sub("", theirs)
+    same = {(ours, theirs), (ours, their_undated), (undated, theirs)}
+    if ours.endswith("latest"):
+        same.add((undated, their_undated))
+    return any(one.rsplit("/", 1)[-1] == other.rsplit("/", 1)[-1] for one, other in same)
