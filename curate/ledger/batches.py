@@ -30,18 +30,17 @@ class BatchBook:
     ) -> tuple[OpenBatch, list[int]]:
         """Note a batch and its calls in one transaction, before anything is sent; the calls' attempt ids."""
         at = now()
-        batch_id = 1 + self._ledger.read("SELECT COALESCE(MAX(batch_id), 0) FROM batches")[0][0]
         first = requests[0]
         batch = (
-            "INSERT INTO batches (batch_id, stage, name, provider, model, mark, requests, planned_at, state) "
-            "VALUES (?, ?, ?, ?, ?, ?, ?, ?, 'planned')",
-            (batch_id, self._stage, self._name, first.provider, first.model, mark, len(requests), at),
+            "INSERT INTO batches (stage, name, provider, model, mark, requests, planned_at, state) "
+            "VALUES (?, ?, ?, ?, ?, ?, ?, 'planned')",
+            (self._stage, self._name, first.provider, first.model, mark, len(requests), at),
         )
         attempts = [
-            (SENT, sent_values(request, self._stage, self._name, worst, batch_id))
+            (SENT, sent_values(request, self._stage, self._name, worst, mark))
             for request, worst in zip(requests, worst_nano_usd, strict=True)
         ]
-        _, *attempt_ids = await self._ledger.write([batch, *attempts])
+        batch_id, *attempt_ids = await self._ledger.write([batch, *attempts])
         return OpenBatch(batch_id, mark, len(requests), _seconds(at)), attempt_ids
 
     async def submitted(self, batch: OpenBatch, remote_id: str) -> OpenBatch:

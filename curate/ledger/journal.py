@@ -28,7 +28,7 @@ MOST_TOGETHER = 50
 
 SENT = (
     "INSERT INTO attempts (request_id, stage, name, provider, model, batch_id, worst_nano_usd, sent_at, body) "
-    "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
+    "VALUES (?, ?, ?, ?, ?, (SELECT batch_id FROM batches WHERE mark = ?), ?, ?, ?)"
 )
 ENDED = (
     "UPDATE attempts SET ended_at = ?, outcome = ?, latency_ms = ?, provider_request_id = ?, input_tokens = ?, "
@@ -237,11 +237,14 @@ def now() -> str:
 
 
 def sent_values(
-    request: CompletionRequest, stage: str, name: str, worst_nano_usd: int, batch_id: int | None
+    request: CompletionRequest, stage: str, name: str, worst_nano_usd: int, mark: str | None
 ) -> tuple[Any, ...]:
-    """The values of SENT. Only a call in a batch keeps its body here: that of another is kept with its reply."""
-    body = None if batch_id is None else request.body
-    return (request.request_id, stage, name, request.provider, request.model, batch_id, worst_nano_usd, now(), body)
+    """The values of SENT; mark: of the call's batch, written before it.
+
+    Only a call in a batch keeps its body here: that of another is kept with its reply.
+    """
+    body = None if mark is None else request.body
+    return (request.request_id, stage, name, request.provider, request.model, mark, worst_nano_usd, now(), body)
 
 
 def _ended(attempt_id: int, ended: Ended, response: bytes | None) -> Statement:
