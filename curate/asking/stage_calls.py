@@ -97,7 +97,7 @@ def _drained_by_ctrl_c(running: Running, progress: Progress) -> Iterator[None]:
             task.cancel()
             return
         running.is_draining = True
-        in_flight = sum(model.meter.in_flight for model in running.models)
+        in_flight = sum(model.meter.in_flight for model in running.models if model.ask.config.mode == "online")
         progress.say(f"waiting for {in_flight:,} calls in flight, nothing more is sent; once more to stop at once")
         running.ring()
 

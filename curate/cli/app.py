@@ -12,6 +12,8 @@ from curate.cli import doctor, ledger, release, run, show, status
 from curate.cli.output import print_error
 from schemas.errors import CurateError
 
+TYPERS_CODE_FOR_CTRL_C = 130
+"""Typer takes KeyboardInterrupt for itself."""
 HELP = "From raw prompts to a released question-answer-correction data set and a trained Aligner."
 
 app = typer.Typer(
@@ -55,7 +57,9 @@ def main() -> None:
     except CurateError as error:
         print_error(error, as_json="--json" in sys.argv)
         sys.exit(error.exit_code)
-    except KeyboardInterrupt:
+    except SystemExit as end:
+        if end.code != TYPERS_CODE_FOR_CTRL_C:
+            raise
         sys.stderr.write("\nstopped; replies that came in are kept, and the same command goes on from here\n")
         sys.exit(1)
     except BrokenPipeError:
