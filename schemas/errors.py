@@ -103,5 +103,9 @@ class ProviderBusyError(RequestError):
         self.retry_after_s = retry_after_s
 
 
+class UndecidedBatchError(ProviderBusyError):
+    """A batch is at work that may be the one which is looked for: only its results will tell."""
+
+
 class ProviderDownError(RequestError):
     """No request to this provider can succeed (bad key, unknown model, no quota): it stops, others go on."""

@@ -120,10 +120,13 @@ class BatchProvider(Protocol):
         """Hand calls over; the batch's id at the provider. Raises RequestError."""
         ...
 
-    async def find_batch(self, mark: str, requests: int, since: float, taken: Collection[str]) -> str | None:
-        """A batch whose submission was never acknowledged, if the provider has it. Raises RequestError.
+    async def find_batch(
+        self, mark: str, request_ids: Collection[str], since: float, taken: Collection[str]
+    ) -> str | None:
+        """The batch of these calls, whose submission was never acknowledged, if the provider has it.
 
-        since: seconds since 1970. taken: ids of batches that are known to be others.
+        since: when it was planned, seconds since 1970. taken: ids of batches that are known to be others.
+        Raises UndecidedBatchError where this cannot be told yet, RequestError.
         """
         ...
 

@@ -10,11 +10,14 @@ from curate.asking.running import Running, unusable
 from curate.asking.work import Call, Model, Trial
 from curate.ledger.batches import BatchBook, OpenBatch
 from curate.progress import Progress
-from schemas.errors import ProviderBusyError, ProviderDownError, RequestError
+from schemas.errors import ProviderBusyError, ProviderDownError, RequestError, UndecidedBatchError
 from schemas.records import BatchProvider, Response
 
 TOGETHER = 200
 """Results written to the ledger at once."""
+
+NEVER_ARRIVED = frozenset({"rate_limited", "unreachable"})
+"""Faults of a submission after which the provider has nothing; after all others it may."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,14 +39,14 @@ class Batcher:
         self._bell = running.bell([model])
         self._open: list[OpenBatch] = []
         self._waiting: dict[str, Submitted] = {}
+        self._is_blind = False
 
     async def run(self) -> None:
         """Until nothing is left, or a drain: batches at work are fetched by the next run."""
-        try:
-            await self._resume()
-        except RequestError as error:
-            self._model.stop(f"batches of earlier runs cannot be looked for: {error.what}")
-            return
+        self._take_up()
+        for batch in list(self._open):
+            if batch.remote_id is None:
+                await self._look_at(batch)
         while True:
             self._bell.clear()
             await self._submit_what_is_missing()
@@ -53,10 +56,11 @@ class Batcher:
             for batch in list(self._open):
                 await self._look_at(batch)
         if self._open:
-            ids = ", ".join(str(batch.remote_id) for batch in self._open)
+            ids = ", ".join(batch.remote_id or "one not acknowledged" for batch in self._open)
             self._progress.say(
                 f"{self._model.ask.name}: {len(self._open)} batches are at work: {ids}; run again to fetch"
             )
+        self._running.ring()
 
     async def _rest(self) -> None:
         """Until the next poll, or until the bell rings: money came back, or another model handed something over."""
@@ -68,38 +72,18 @@ class Batcher:
         except TimeoutError:
             return
 
-    async def _resume(self) -> None:
-        """Take up batches of earlier runs; one whose submission was not acknowledged is looked for at the provider."""
+    def _take_up(self) -> None:
+        """The calls of earlier runs' batches are open again, and reserve what they can cost."""
         for batch in self._book.open():
-            found = batch
-            if batch.remote_id is None:
-                remote_id = await self._find(batch)
-                if remote_id is None:
-                    await self._book.forget(batch)
-                    continue
-                found = await self._book.submitted(batch, remote_id)
-            self._take_up(found)
-
-    async def _find(self, batch: OpenBatch) -> str | None:
-        taken = self._book.remote_ids()
-        while True:
-            try:
-                return await self._provider.find_batch(batch.mark, batch.requests, batch.planned_at, taken)
-            except ProviderBusyError as error:
-                self._progress.say(f"{self._model.ask.name}: cannot list batches now, trying again: {error.what}")
-                await asyncio.sleep(min(self._model.ask.config.batch_poll_s, error.retry_after_s or 5.0))
-
-    def _take_up(self, batch: OpenBatch) -> None:
-        """Its calls are open again, with the rooms that they reserve."""
-        for attempt_id, worst, request in self._book.requests(batch):
-            trial = Trial(Call(request), reserved_nano_usd=worst)
-            self._waiting[request.request_id] = Submitted(attempt_id, worst, trial)
-            self._running.reopen(self._model, trial)
-        self._open.append(batch)
+            for attempt_id, worst, request in self._book.requests(batch):
+                trial = Trial(Call(request), reserved_nano_usd=worst)
+                self._waiting[request.request_id] = Submitted(attempt_id, worst, trial)
+                self._running.reopen(self._model, trial)
+            self._open.append(batch)
 
     async def _submit_what_is_missing(self) -> None:
         model, config = self._model, self._model.ask.config
-        while not self._running.is_draining and not model.stopped:
+        while not self._running.is_draining and not model.stopped and not self._is_blind:
             trials: list[Trial] = []
             while len(trials) < config.batch_requests and not model.stopped:
                 trial = self._running.next_trial(model, asyncio.get_running_loop().time())
@@ -120,59 +104,97 @@ class Batcher:
         for trial, attempt_id in zip(trials, attempt_ids, strict=True):
             submitted = Submitted(attempt_id, trial.reserved_nano_usd, trial)
             self._waiting[trial.call.request.request_id] = submitted
+        model.meter.in_flight += len(trials)
+        self._open.append(batch)
         try:
             remote_id = await self._provider.submit_batch(requests, batch.mark)
         except ProviderBusyError as error:
-            await self._after_busy_submission(batch, trials, error)
-            return
+            await self._after_busy_submission(batch, trials[0], error)
         except RequestError as error:
-            await self._give_back(batch, trials, error)
+            await self._give_back(batch, error.what)
             model.stop(error.what)
-            return
-        for trial in trials:
-            trial.faults = 0
-        model.meter.in_flight += len(trials)
-        self._open.append(await self._book.submitted(batch, remote_id))
-        self._progress.say(f"{model.ask.name}: batch {remote_id} of {len(trials):,} calls is submitted")
+        else:
+            for trial in trials:
+                trial.faults = 0
+            await self._acknowledge(batch, remote_id)
 
-    async def _after_busy_submission(self, batch: OpenBatch, trials: list[Trial], error: ProviderBusyError) -> None:
+    async def _after_busy_submission(self, batch: OpenBatch, first: Trial, error: ProviderBusyError) -> None:
         """A submission that broke may have arrived: look before anything is sent again."""
-        if error.is_possibly_paid and (remote_id := await self._find(batch)) is not None:
-            self._model.meter.in_flight += len(trials)
-            self._open.append(await self._book.submitted(batch, remote_id))
+        if error.kind in NEVER_ARRIVED:
+            await self._give_back(batch, error.what)
+        else:
+            await self._look_for(batch)
+        if any(one.mark == batch.mark for one in self._open):
             return
-        await self._give_back(batch, trials, error)
-        trials[0].faults += 1
-        policy = self._model.ask.policy
-        decision = decide(error, policy, trials[0].faults, trials[0].faults, 0.0, 0.5)
+        first.faults += 1
+        decision = decide(error, self._model.ask.policy, first.faults, first.faults, 0.0, 0.5)
         if decision.next is not Next.AGAIN:
             self._model.stop(error.what)
         await asyncio.sleep(decision.pause_s)
 
-    async def _give_back(self, batch: OpenBatch, trials: list[Trial], error: RequestError) -> None:
+    async def _acknowledge(self, batch: OpenBatch, remote_id: str) -> None:
+        self._open[self._open.index(batch)] = await self._book.submitted(batch, remote_id)
+        self._progress.say(f"{self._model.ask.name}: batch {remote_id} of {batch.requests:,} calls is submitted")
+
+    async def _look_for(self, batch: OpenBatch) -> None:
+        """Whether the provider has a batch that it did not acknowledge; its calls are not sent again before we know."""
+        request_ids = {request.request_id for _, _, request in self._book.requests(batch)}
+        self._is_blind = False
+        try:
+            remote_id = await self._provider.find_batch(
+                batch.mark, request_ids, batch.planned_at, self._book.remote_ids()
+            )
+        except UndecidedBatchError as error:
+            self._progress.say(f"{self._model.ask.name}: a submission was not acknowledged: {error.detail}")
+        except ProviderBusyError as error:
+            self._is_blind = True
+            self._progress.say(f"{self._model.ask.name}: cannot list batches now, trying again: {error.what}")
+        else:
+            if remote_id is None:
+                await self._give_back(batch, "it never arrived")
+            else:
+                await self._acknowledge(batch, remote_id)
+
+    async def _give_back(self, batch: OpenBatch, why: str) -> None:
         """A batch that the provider does not have: its calls cost nothing and are asked again."""
+        trials = self._withdrawn(batch)
         await self._book.forget(batch)
         for trial in trials:
-            self._waiting.pop(trial.call.request.request_id)
             self._running.release(self._model, trial)
             self._model.ask_again(trial, 0.0)
-        self._progress.say(f"{self._model.ask.name}: a batch was not taken: {error.what}")
+        if self._model.stopped:
+            self._model.stop(self._model.stopped)
+        self._progress.say(f"{self._model.ask.name}: a batch was not taken: {why}")
+
+    def _give_up(self, batch: OpenBatch, why: str) -> None:
+        """Leave a batch to the next run."""
+        self._model.stop(why)
+        for trial in self._withdrawn(batch):
+            self._running.close(self._model, trial)
+
+    def _withdrawn(self, batch: OpenBatch) -> list[Trial]:
+        """The calls of a batch, in its order, that nobody waits for any more."""
+        ids = [request.request_id for _, _, request in self._book.requests(batch)]
+        trials = [self._waiting.pop(one).trial for one in ids if one in self._waiting]
+        self._model.meter.in_flight -= len(trials)
+        self._open.remove(batch)
+        return trials
 
     async def _look_at(self, batch: OpenBatch) -> None:
-        if batch.remote_id is None:
-            return
+        name = f"{self._model.ask.name}: batch {batch.remote_id}"
         try:
+            if batch.remote_id is None:
+                await self._look_for(batch)
+                return
             state = await self._provider.batch_state(batch.remote_id)
             if state.has_ended:
                 await self._collect(batch, state.status, state.detail)
         except ProviderBusyError as error:
-            self._progress.say(f"{self._model.ask.name}: batch {batch.remote_id} cannot be read now: {error.what}")
+            self._progress.say(f"{name} cannot be read now: {error.what}")
         except ProviderDownError as error:
-            self._model.stop(error.what)
-            self._open.remove(batch)
+            self._give_up(batch, error.what)
         except RequestError as error:
-            self._model.stop(f"batch {batch.remote_id}: {error.what}")
-            self._open.remove(batch)
+            self._give_up(batch, f"batch {batch.remote_id}: {error.what}")
 
     async def _collect(self, batch: OpenBatch, status: str, detail: str) -> None:
         """Keep each result; what has none, or one that passes, goes back to the plan."""

@@ -1,6 +1,7 @@
 """Anthropic's messages protocol."""
 
-from collections.abc import AsyncIterator, Collection, Mapping, Sequence
+from collections.abc import AsyncGenerator, Collection, Mapping, Sequence
+from contextlib import aclosing
 from typing import Any
 
 import msgspec
@@ -10,7 +11,7 @@ from curate.providers.endpoint import Endpoint
 from curate.providers.faults import as_request_error, as_response, decoded, extra_missing
 from curate.providers.lines import json_lines
 from curate.providers.posting import Posting
-from schemas.errors import ProviderBusyError, RequestError
+from schemas.errors import ProviderBusyError, RequestError, UndecidedBatchError
 from schemas.records import BatchState, Completion, CompletionRequest, Response, Sampling, Turn
 
 FINISH_REASONS = {
@@ -22,6 +23,8 @@ FINISH_REASONS = {
 }
 BATCHES = "/v1/messages/batches"
 CLOCK_SKEW_S = 300.0
+LONGEST_SUBMISSION_S = 3600.0
+"""A batch made later after its plan is another's."""
 
 
 class AnthropicProvider:
@@ -95,20 +98,40 @@ class AnthropicProvider:
         made = await self._post(BATCHES, msgspec.json.encode({"requests": entries}))
         return str(decoded(made.body)["id"])
 
-    async def find_batch(self, mark: str, requests: int, since: float, taken: Collection[str]) -> str | None:
-        """A batch of as many calls, made since then, that is none of those `taken`: results tell whether it is ours."""
+    async def find_batch(
+        self, mark: str, request_ids: Collection[str], since: float, taken: Collection[str]
+    ) -> str | None:
+        """The batch of these calls, among those of as many that were made then: its results name its calls.
+
+        Raises UndecidedBatchError while one that may be it is at work, RequestError.
+        """
         del mark
+        at_work = ""
         try:
             async for batch in self._client.messages.batches.list(limit=100):
-                if batch.created_at.timestamp() < since - CLOCK_SKEW_S:
-                    return None
+                made_after_s = batch.created_at.timestamp() - since
+                if made_after_s < -CLOCK_SKEW_S:
+                    break
                 counts = batch.request_counts
                 total = counts.processing + counts.succeeded + counts.errored + counts.canceled + counts.expired
-                if total == requests and batch.id not in taken:
+                if total != len(request_ids) or batch.id in taken or made_after_s > LONGEST_SUBMISSION_S:
+                    continue
+                now = await self._client.messages.batches.retrieve(batch.id)
+                if now.processing_status != "ended":
+                    at_work = batch.id
+                elif now.results_url and await self._is_of(batch.id, request_ids):
                     return batch.id
         except self._errors as error:
             raise as_request_error(error, self._key) from error
+        if at_work:
+            raise UndecidedBatchError("batch_undecided", f"{at_work} is at work and may be ours")
         return None
+
+    async def _is_of(self, remote_id: str, request_ids: Collection[str]) -> bool:
+        async with aclosing(self.batch_results(remote_id)) as results:
+            async for request_id, _ in results:
+                return request_id in request_ids
+        return False
 
     async def batch_state(self, remote_id: str) -> BatchState:
         """How far a batch is. Raises RequestError."""
@@ -120,7 +143,7 @@ class AnthropicProvider:
         done = counts.succeeded + counts.errored + counts.canceled + counts.expired
         return BatchState(batch.processing_status == "ended", batch.processing_status, done, "")
 
-    async def batch_results(self, remote_id: str) -> AsyncIterator[tuple[str, Response | RequestError]]:
+    async def batch_results(self, remote_id: str) -> AsyncGenerator[tuple[str, Response | RequestError]]:
         """Each finished call by request id: its reply, or what went wrong with it. Raises RequestError."""
         try:
             batches = self._client.messages.batches.with_streaming_response

@@ -135,9 +135,11 @@ class OpenAIProvider:
             raise as_request_error(error, self._key) from error
         return batch.id
 
-    async def find_batch(self, mark: str, requests: int, since: float, taken: Collection[str]) -> str | None:
+    async def find_batch(
+        self, mark: str, request_ids: Collection[str], since: float, taken: Collection[str]
+    ) -> str | None:
         """The batch with our mark, if the provider has one. Raises RequestError."""
-        del requests, taken
+        del request_ids, taken
         try:
             async for batch in self._client.batches.list(limit=100):
                 if (batch.metadata or {}).get(MARK) == mark:

@@ -1,0 +1,229 @@
+"""Batches through kills, Ctrl-C and broken submissions: nothing is submitted twice, and no row is lost."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from curate.config.model import Pipeline
+from curate.ledger.accounts import batches
+from curate.pipeline import run_stage
+from schemas.errors import StageError
+from tests.curate.asking.test_batching import BATCH, PRICE, VENDORS, generate, model, sizes
+from tests.llm_server import Batch, LLMServer
+from tests.llm_server.asked import Kind, read_asked
+from tests.llm_server.batches import BatchRequest
+
+WATCHED = (
+    'import sys; sys.argv = ["curate", "run", "--stage", "generate", "-c", {!r}]; from curate.cli import main; main()'
+)
+
+
+def started(pipeline: Pipeline) -> "subprocess.Popen[str]":
+    """A process that runs generate."""
+    run_stage(pipeline, "filter", lambda _: None, again=False)
+    code = WATCHED.format(str(pipeline.folder / "pipelines.toml"))
+    return subprocess.Popen([sys.executable, "-c", code], stderr=subprocess.PIPE, text=True)
+
+
+def ended(process: "subprocess.Popen[str]", number: int) -> str:
+    """What the process said until this signal ended it."""
+    process.send_signal(number)
+    _, said = process.communicate(timeout=20)
+    return said
+
+
+def wait_until(condition: Callable[[], object]) -> None:
+    deadline = time.monotonic() + 20
+    while not condition():
+        assert time.monotonic() < deadline, "waited too long"
+        time.sleep(0.01)
+
+
+def is_polled(server: LLMServer) -> bool:
+    return any(batch.polls > 1 for batch in server.batches.values())
+
+
+def moved(pipeline: Pipeline, old: str, new: str) -> None:
+    path: Path = pipeline.folder / "pipelines.toml"
+    path.write_text(path.read_text().replace(old, new))
+
+
+@VENDORS
+def test_a_run_killed_before_its_batch_arrived_submits_it_once(served, server, provider):
+    def make() -> Pipeline:
+        return served(provider, keys=BATCH + PRICE, generate="budget_usd = 50")  # exactly the worst case of one batch
+
+    pipeline = make()
+    ledger = pipeline.workdir / "ledger.sqlite"
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        moved(pipeline, server.url, f"http://127.0.0.1:{silent.getsockname()[1]}")
+        process = started(pipeline)
+        wait_until(lambda: ledger.is_file() and batches(ledger))
+        ended(process, signal.SIGKILL)
+    assert generate(make()).published("generate").accounting.kept == 5
+    assert [one["state"] for one in batches(ledger)] == ["never_submitted", "ended"]
+    assert set(server.asked.values()) == {1}
+
+
+@VENDORS
+def test_a_run_killed_before_its_batch_was_acknowledged_fetches_it(served, server, provider):
+    pipeline = served(provider, keys=BATCH + "batch_requests = 3")
+    server.after_batch_submitted = lambda: os.kill(process.pid, signal.SIGKILL)
+    process = started(pipeline)
+    process.communicate(timeout=20)
+    assert [one["state"] for one in batches(pipeline.workdir / "ledger.sqlite")] == ["planned"]
+    server.after_batch_submitted = lambda: None
+    assert generate(pipeline).published("generate").accounting.kept == 5
+    assert sizes(server) == [3, 2]
+    assert set(server.asked.values()) == {1}
+
+
+@VENDORS
+def test_a_run_killed_while_it_polls_fetches_its_batches(served, server, provider):
+    server.batch_polls = 10**9
+    pipeline = served(provider, keys=BATCH + "batch_requests = 3")
+    process = started(pipeline)
+    wait_until(lambda: is_polled(server))
+    ended(process, signal.SIGKILL)
+    server.batch_polls = 1
+    assert generate(pipeline).published("generate").accounting.kept == 5
+    assert sizes(server) == [3, 2]
+    assert set(server.asked.values()) == {1}
+
+
+def test_ctrl_c_leaves_batches_at_work_and_the_next_run_fetches_them(served, server):
+    server.batch_polls = 10**9
+    pipeline = served(keys=BATCH)
+    process = started(pipeline)
+    wait_until(lambda: is_polled(server))
+    said = ended(process, signal.SIGINT)
+    assert process.returncode == 1
+    (batch_id,) = server.batches
+    assert f"served: 1 batches are at work: {batch_id}; run again to fetch" in said
+    assert "waiting for 0 calls in flight" in said
+    assert "the same command goes on from here" in said
+    server.batch_polls = 1
+    assert generate(pipeline).published("generate").accounting.kept == 5
+    assert sizes(server) == [5]
+
+
+FAULTS = {
+    "rate limit": (429, {"Retry-After": "0.05"}, b'{"error": {"message": "slow down"}}'),
+    "server error": (500, {}, b"oops"),
+    "unavailable": (503, {}, b"{}"),
+    "closed": (0, {}, b""),
+}
+FILE = {"id": "file-0", "object": "file", "bytes": 1, "created_at": 1, "filename": "a", "purpose": "batch"}
+A_FILE = (200, {}, json.dumps(FILE | {"status": "processed"}).encode())
+
+
+@pytest.mark.parametrize("fault", FAULTS.values(), ids=FAULTS)
+@pytest.mark.parametrize(
+    ("provider", "before"), [("openai", []), ("openai", [A_FILE]), ("anthropic", [])], ids=["file", "batch", "batch_a"]
+)
+def test_a_submission_that_did_not_arrive_is_made_again(served, server, provider, before, fault):
+    server.batch_faults = [*before, fault]
+    assert generate(served(provider, keys=BATCH)).published("generate").accounting.kept == 5
+    assert sizes(server) == [5]
+
+
+@VENDORS
+def test_a_submission_that_arrived_but_was_answered_by_an_error_is_not_made_again(served, server, provider):
+    def breaks() -> None:
+        server.after_batch_submitted = lambda: None
+        raise RuntimeError("the gateway gave up")
+
+    server.after_batch_submitted = breaks
+    assert generate(served(provider, keys=BATCH)).published("generate").accounting.kept == 5
+    assert sizes(server) == [5]
+
+
+@VENDORS
+def test_a_submission_that_timed_out_but_arrived_is_not_made_again(served, server, provider):
+    server.after_batch_submitted = lambda: time.sleep(1.5)
+    store = generate(served(provider, keys=BATCH + "timeout_s = 1"))
+    assert store.published("generate").accounting.kept == 5
+    assert sizes(server) == [5]
+
+
+@VENDORS
+def test_where_batches_cannot_be_listed_nothing_is_submitted_again(served, server, provider):
+    def breaks() -> None:
+        server.after_batch_submitted = lambda: None
+        server.batch_faults = [FAULTS["server error"], FAULTS["closed"]]
+        raise RuntimeError("the gateway gave up")
+
+    server.after_batch_submitted = breaks
+    store = generate(served(provider, keys=BATCH + "batch_requests = 3"))
+    assert store.published("generate").accounting.kept == 5
+    assert sizes(server) == [3, 2]
+
+
+@VENDORS
+def test_faults_while_polling_and_fetching_lose_nothing(served, server, provider):
+    def faults() -> None:
+        server.batch_faults = list(FAULTS.values())
+
+    server.after_batch_submitted = faults
+    assert generate(served(provider, keys=BATCH)).published("generate").accounting.kept == 5
+    assert sizes(server) == [5]
+
+
+@VENDORS
+@pytest.mark.parametrize("status", [401, 404])
+def test_a_batch_that_cannot_be_read_stops_its_model_alone_and_is_fetched_later(served, server, provider, status):
+    def fault() -> None:
+        server.batch_faults = [(status, {}, b'{"error": {"message": "not for you"}}')]
+
+    server.after_batch_submitted = fault
+    pipeline = served(provider, keys=BATCH + model(server, "fast", "openai"), generate="answers_per_prompt = 2")
+    with pytest.raises(StageError, match=f"5 new replies .* served: .*{status}: .*not for you"):
+        generate(pipeline)
+    assert generate(pipeline).published("generate").accounting.kept == 10
+    assert set(server.asked.values()) == {2}
+
+
+@VENDORS
+def test_batches_that_are_refused_do_not_hold_up_another_model(served, server, provider):
+    server.batch_faults = [(400, {}, b'{"error": {"message": "no batches for you"}}')]
+    keys = BATCH + model(server, "fast", "openai")
+    with pytest.raises(StageError, match="5 new replies .* served: refused_request: 400: .*no batches for you"):
+        generate(served(provider, keys=keys, generate="answers_per_prompt = 2"))
+
+
+def unrelated(server: LLMServer, calls: int) -> Batch:
+    """Somebody else's batch in the same account."""
+    body = {"messages": [{"role": "user", "content": "Not ours."}], "max_tokens": 9}
+    requests = [BatchRequest(f"theirs-{n}", read_asked(Kind.MESSAGES, body)) for n in range(calls)]
+    return Batch(f"msgbatch_theirs_{len(server.batches)}", "anthropic", requests, time.time())
+
+
+@pytest.mark.parametrize("has_arrived", [True, False])
+@pytest.mark.parametrize("theirs_polls", [-5, 5])
+def test_a_batch_of_the_same_size_is_not_taken_for_ours(served, server, has_arrived, theirs_polls):
+    def put() -> None:
+        theirs = unrelated(server, 5)
+        theirs.polls = -theirs_polls
+        server.batches[theirs.batch_id] = theirs
+
+    def breaks() -> None:
+        server.after_batch_submitted = lambda: None
+        put()
+        raise RuntimeError("the gateway gave up")
+
+    if has_arrived:
+        server.after_batch_submitted = breaks
+    else:
+        put()
+        server.batch_faults = [FAULTS["server error"]]
+    assert generate(served("anthropic", keys=BATCH)).published("generate").accounting.kept == 5
+    assert server.asked.total() == 5
+    assert set(server.asked.values()) == {1}
