@@ -8,7 +8,7 @@ import msgspec
 
 from curate.identity import request_key
 from curate.providers.endpoint import Endpoint
-from curate.providers.faults import as_request_error, as_response, decoded, extra_missing
+from curate.providers.faults import UNREADABLE, as_request_error, as_response, decoded, extra_missing
 from curate.providers.lines import json_lines
 from curate.providers.posting import Posting
 from schemas.errors import ProviderBusyError, RequestError, UndecidedBatchError
@@ -96,7 +96,10 @@ class AnthropicProvider:
         del mark
         entries = [{"custom_id": one.request_id, "params": msgspec.Raw(one.body)} for one in requests]
         made = await self._post(BATCHES, msgspec.json.encode({"requests": entries}))
-        return str(decoded(made.body)["id"])
+        try:
+            return str(msgspec.json.decode(made.body)["id"])
+        except UNREADABLE as error:
+            raise as_request_error(error, self._key) from error
 
     async def find_batch(
         self, mark: str, request_ids: Collection[str], since: float, taken: Collection[str]
@@ -121,7 +124,7 @@ class AnthropicProvider:
                     at_work = batch.id
                 elif now.results_url and await self._is_of(batch.id, request_ids):
                     return batch.id
-        except self._errors as error:
+        except (*self._errors, *UNREADABLE) as error:
             raise as_request_error(error, self._key) from error
         if at_work:
             raise UndecidedBatchError("batch_undecided", f"{at_work} is at work and may be ours")
@@ -137,7 +140,7 @@ class AnthropicProvider:
         """How far a batch is. Raises RequestError."""
         try:
             batch = await self._client.messages.batches.retrieve(remote_id)
-        except self._errors as error:
+        except (*self._errors, *UNREADABLE) as error:
             raise as_request_error(error, self._key) from error
         counts = batch.request_counts
         done = counts.succeeded + counts.errored + counts.canceled + counts.expired
@@ -150,7 +153,7 @@ class AnthropicProvider:
             async with batches.results(remote_id) as stream:
                 async for line in json_lines(stream.iter_bytes()):
                     yield _batch_result(line)
-        except self._errors as error:
+        except (*self._errors, *UNREADABLE) as error:
             raise as_request_error(error, self._key) from error
 
     async def close(self) -> None:

@@ -12,6 +12,8 @@ from schemas.records import Response
 
 PASSING = {408, 409, 425, 429, 500, 502, 503, 504, 529}
 RATE_LIMITED = {429, 529}
+UNREADABLE = (AttributeError, KeyError, TypeError, ValueError, msgspec.DecodeError)
+"""What an SDK or a parser raises at a web page, or at JSON of another shape, that was sent as a success."""
 
 
 def as_request_error(error: Exception, key: str) -> RequestError:
@@ -72,6 +74,10 @@ def _kind(status: int, words: str, headers: Mapping[str, str]) -> RequestError:
 def _without_status(error: Exception, key: str) -> RequestError:
     """No reply came. A connection that was never made cost nothing; one that broke may have."""
     words = masked(str(error), key)
+    if isinstance(error, UNREADABLE):
+        unreadable = ProviderBusyError("malformed", f"not the reply that was asked for: {words}"[:2000])
+        unreadable.is_possibly_paid = True
+        return unreadable
     cause = error.__cause__
     detail = f"{words} ({masked(str(cause), key)})" if cause is not None and str(cause) else words
     if "Timeout" in type(error).__name__:

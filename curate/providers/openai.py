@@ -7,7 +7,7 @@ import msgspec
 
 from curate.identity import request_key
 from curate.providers.endpoint import Dialect, Endpoint
-from curate.providers.faults import as_request_error, as_response, by_status, decoded, extra_missing
+from curate.providers.faults import UNREADABLE, as_request_error, as_response, by_status, decoded, extra_missing
 from curate.providers.lines import json_lines
 from curate.providers.posting import Posting
 from schemas.errors import ProviderBusyError, RequestError
@@ -131,7 +131,7 @@ class OpenAIProvider:
             batch = await self._client.batches.create(
                 completion_window="24h", endpoint=endpoint, input_file_id=file.id, metadata={MARK: mark}
             )
-        except self._errors as error:
+        except (*self._errors, *UNREADABLE) as error:
             raise as_request_error(error, self._key) from error
         return batch.id
 
@@ -146,7 +146,7 @@ class OpenAIProvider:
                     return batch.id
                 if batch.created_at < since - CLOCK_SKEW_S:
                     return None
-        except self._errors as error:
+        except (*self._errors, *UNREADABLE) as error:
             raise as_request_error(error, self._key) from error
         return None
 
@@ -154,7 +154,7 @@ class OpenAIProvider:
         """How far a batch is. Raises RequestError."""
         try:
             batch = await self._client.batches.retrieve(remote_id)
-        except self._errors as error:
+        except (*self._errors, *UNREADABLE) as error:
             raise as_request_error(error, self._key) from error
         counts = batch.request_counts
         words = "; ".join(str(one.message) for one in (batch.errors.data or [])) if batch.errors else ""
@@ -171,7 +171,7 @@ class OpenAIProvider:
                 async with self._client.files.with_streaming_response.content(file_id) as stream:
                     async for line in json_lines(stream.iter_bytes()):
                         yield _batch_result(line)
-        except self._errors as error:
+        except (*self._errors, *UNREADABLE) as error:
             raise as_request_error(error, self._key) from error
 
     async def close(self) -> None:

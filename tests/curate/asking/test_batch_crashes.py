@@ -120,6 +120,7 @@ FAULTS = {
     "server error": (500, {}, b"oops"),
     "unavailable": (503, {}, b"{}"),
     "closed": (0, {}, b""),
+    "web page": (200, {}, b"<html>busy</html>"),
 }
 FILE = {"id": "file-0", "object": "file", "bytes": 1, "created_at": 1, "filename": "a", "purpose": "batch"}
 A_FILE = (200, {}, json.dumps(FILE | {"status": "processed"}).encode())
@@ -158,7 +159,7 @@ def test_a_submission_that_timed_out_but_arrived_is_not_made_again(served, serve
 def test_where_batches_cannot_be_listed_nothing_is_submitted_again(served, server, provider):
     def breaks() -> None:
         server.after_batch_submitted = lambda: None
-        server.batch_faults = [FAULTS["server error"], FAULTS["closed"]]
+        server.batch_faults = [FAULTS["server error"], FAULTS["closed"], FAULTS["web page"]]
         raise RuntimeError("the gateway gave up")
 
     server.after_batch_submitted = breaks
