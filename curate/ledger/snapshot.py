@@ -11,7 +11,7 @@ ROWS = 50_000
 class Snapshot:
     """Ids that were in the ledger. One that is not in it may have come since; one that is in it, is there.
 
-    The first 128 bits of an id count, of 256: no two calls share them.
+    The last 128 bits of an id count, of 256: no two calls share them.
     """
 
     def __init__(self, connection: sqlite3.Connection) -> None:
@@ -34,6 +34,6 @@ class Snapshot:
 
 
 def _halves(request_ids: list[str]) -> NDArray[np.uint64]:
-    """The first two 64-bit words of each id, shape (ids, 2)."""
-    words = np.frombuffer(bytes.fromhex("".join(one[:32] for one in request_ids)), dtype=">u8")
+    """The last two 64-bit words of each id, shape (ids, 2)."""
+    words = np.frombuffer(bytes.fromhex("".join(one[-32:] for one in request_ids)), dtype=">u8")
     return words.astype(np.uint64).reshape(-1, 2)

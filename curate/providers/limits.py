@@ -32,7 +32,7 @@ def rate_limits(headers: Mapping[str, str]) -> RateLimits:
 
 
 def retry_after_s(headers: Mapping[str, str]) -> float | None:
-    """The seconds of a Retry-After header, or those until its date, at least .05; None where there is none or it is odd.
+    """The seconds of a Retry-After header, or those until its date, at least .05; None where it is missing or odd.
 
     Both forms: RFC 9110, section 10.2.3.
     """

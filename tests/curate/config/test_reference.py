@@ -1,8 +1,8 @@
 from pathlib import Path
 
 from curate.config import calls, model
-from curate.config.table import Table
 from curate.config.reference import PAGE, TABLES, page
+from curate.config.table import Table
 
 
 def test_the_reference_page_equals_the_typed_configuration():

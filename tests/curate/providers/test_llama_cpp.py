@@ -7,12 +7,12 @@ import pytest
 
 from curate.config.model import Pipeline
 from curate.config.reading import read_pipeline
-from curate.ledger import calls_by_model, sent_by_model
+from curate.ledger.accounts import calls_by_model, sent_by_model
 from curate.pipeline import run_stage
 from curate.store.run import RunStore
 from schemas.errors import StageError
 from tests.conftest import lines
-from tests.llama_cpp import KEY, llama_cpp
+from tests.llama_cpp import KEY, MODEL, llama_cpp
 
 QUESTIONS = [f"What is {n} plus {n}, please?" for n in range(8)]
 LONG = (
@@ -53,6 +53,7 @@ def asking(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Configured:
             license = "MIT"
             [[pipelines.p.generate.models]]
             name = "tiny"
+            reported_as = "{MODEL}"
             provider = "{provider}"
             base_url = "{url}{"/v1" if provider == "openai" else ""}"
             api_key_env = "LLAMA_CPP_KEY"
