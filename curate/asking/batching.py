@@ -40,6 +40,8 @@ class Batcher:
         self._open: list[OpenBatch] = []
         self._waiting: dict[str, Submitted] = {}
         self._is_blind = False
+        self._clock = asyncio.get_running_loop().time
+        self._next_poll_at = self._clock() + model.ask.config.batch_poll_s
 
     async def run(self) -> None:
         """Until nothing is left, or a drain: batches at work are fetched by the next run."""
@@ -49,12 +51,16 @@ class Batcher:
                 await self._look_at(batch)
         while True:
             self._bell.clear()
-            await self._submit_what_is_missing()
+            is_poll = self._clock() >= self._next_poll_at
+            if is_poll:
+                self._next_poll_at = self._clock() + self._model.ask.config.batch_poll_s
+                for batch in list(self._open):
+                    await self._look_at(batch)
+            if is_poll or not self._can_wait:
+                await self._submit_what_is_missing()
             if self._running.is_draining or (not self._open and (self._running.is_over or self._model.stopped)):
                 break
             await self._rest()
-            for batch in list(self._open):
-                await self._look_at(batch)
         if self._open:
             ids = ", ".join(batch.remote_id or "one not acknowledged" for batch in self._open)
             self._progress.say(
@@ -64,13 +70,27 @@ class Batcher:
 
     async def _rest(self) -> None:
         """Until the next poll, or until the bell rings: money came back, or another model handed something over."""
-        if not self._open and not self._model.is_exhausted and self._model.held is None:
+        model = self._model
+        if not self._open and not model.is_exhausted and model.held is None and not self._can_wait:
             return
+        has_poll = self._open or model.handed
         try:
-            async with asyncio.timeout(self._model.ask.config.batch_poll_s if self._open else None):
+            async with asyncio.timeout_at(self._next_poll_at if has_poll else None):
                 await self._bell.wait()
         except TimeoutError:
             return
+
+    @property
+    def _can_wait(self) -> bool:
+        """Whether a batch may become fuller: calls that others hand over are gathered until the next poll."""
+        model = self._model
+        return (
+            model.is_streamed
+            and model.held is None
+            and model.next_due_at is None
+            and len(model.handed) < model.ask.config.batch_requests
+            and any(other.meter.open or not other.is_exhausted for other in self._running.models if other is not model)
+        )
 
     def _take_up(self) -> None:
         """The calls of earlier runs' batches are open again, and reserve what they can cost."""
@@ -86,7 +106,7 @@ class Batcher:
         while not self._running.is_draining and not model.stopped and not self._is_blind:
             trials: list[Trial] = []
             while len(trials) < config.batch_requests and not model.stopped:
-                trial = self._running.next_trial(model, asyncio.get_running_loop().time())
+                trial = self._running.next_trial(model, self._clock())
                 if trial is not None:
                     trials.append(trial)
                 elif model.is_streamed or model.held is not None:

@@ -184,11 +184,12 @@ def test_truncated_answers_of_a_batch_go_to_an_online_model(served, server):
 
 def test_truncated_answers_of_an_online_model_go_into_batches(served, server):
     server.inject = {"length": 1.0}  # single calls alone suffer it
-    keys = FALLBACK + model(server, "second", "anthropic", BATCH)
+    keys = FALLBACK + model(server, "second", "anthropic", 'mode = "batch"\nbatch_poll_s = 0.5')
     store = generate(served(keys=keys, generate="fallback = true"))
     assert store.published("generate").failed_by == {"truncated": 5}
     assert set(store.table("generate", "answers").collect()["model"]) == {"second"}
     assert set(server.asked.values()) == {2}
+    assert sizes(server) == [5]
 
 
 PRICE = "price = { input = 0, output = 1000000 }\nsampling = { max_tokens = 20 }\n"
