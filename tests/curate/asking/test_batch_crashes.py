@@ -6,7 +6,9 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
@@ -47,63 +49,71 @@ def wait_until(condition: Callable[[], object]) -> None:
         time.sleep(0.01)
 
 
-def is_polled(server: LLMServer) -> bool:
-    return any(batch.polls > 1 for batch in server.batches.values())
-
-
 def moved(pipeline: Pipeline, old: str, new: str) -> None:
     path: Path = pipeline.folder / "pipelines.toml"
     path.write_text(path.read_text().replace(old, new))
 
 
-@VENDORS
-def test_a_run_killed_before_its_batch_arrived_submits_it_once(served, server, provider):
-    def make() -> Pipeline:
-        return served(provider, keys=BATCH + PRICE, generate="budget_usd = 50")  # exactly the worst case of one batch
+def both(served, server: LLMServer, keys: str = BATCH, generate: str = "") -> Pipeline:
+    """A pipeline that asks each prompt of a model in batches of either vendor."""
+    keys += model(server, "claude", "anthropic", keys)
+    return served(keys=keys, generate="answers_per_prompt = 2\n" + generate)
 
-    pipeline = make()
+
+def batched_prompts(server: LLMServer) -> Counter[tuple[str, str]]:
+    """How many batches hold a prompt, by vendor and prompt."""
+    return Counter((batch.vendor, one.asked.prompt) for batch in server.batches.values() for one in batch.requests)
+
+
+def test_a_run_killed_before_its_batches_arrived_submits_them_once(served, server):
+    budget = "budget_usd = 100"  # exactly the worst case of all calls
+    pipeline = both(served, server, BATCH + PRICE, budget)
     ledger = pipeline.workdir / "ledger.sqlite"
     with socket.create_server(("127.0.0.1", 0)) as silent:
         moved(pipeline, server.url, f"http://127.0.0.1:{silent.getsockname()[1]}")
         process = started(pipeline)
-        wait_until(lambda: ledger.is_file() and batches(ledger))
+        wait_until(lambda: ledger.is_file() and len(batches(ledger)) == 2)
         ended(process, signal.SIGKILL)
-    assert generate(make()).published("generate").accounting.kept == 5
-    assert [one["state"] for one in batches(ledger)] == ["never_submitted", "ended"]
-    assert set(server.asked.values()) == {1}
+    assert generate(both(served, server, BATCH + PRICE, budget)).published("generate").accounting.kept == 10
+    assert [one["state"] for one in batches(ledger)] == ["never_submitted"] * 2 + ["ended"] * 2
+    assert set(batched_prompts(server).values()) == {1}
 
 
-@VENDORS
-def test_a_run_killed_before_its_batch_was_acknowledged_fetches_it(served, server, provider):
-    pipeline = served(provider, keys=BATCH + "batch_requests = 3")
-    server.after_batch_submitted = lambda: os.kill(process.pid, signal.SIGKILL)
+def test_a_run_killed_before_its_batches_were_acknowledged_fetches_them(served, server):
+    both_are_there = threading.Barrier(2)
+
+    def kill() -> None:
+        both_are_there.wait(15)
+        os.kill(process.pid, signal.SIGKILL)
+
+    pipeline = both(served, server)
+    server.after_batch_submitted = kill
     process = started(pipeline)
     process.communicate(timeout=20)
-    assert [one["state"] for one in batches(pipeline.workdir / "ledger.sqlite")] == ["planned"]
+    assert [one["state"] for one in batches(pipeline.workdir / "ledger.sqlite")] == ["planned", "planned"]
     server.after_batch_submitted = lambda: None
-    assert generate(pipeline).published("generate").accounting.kept == 5
-    assert sizes(server) == [3, 2]
-    assert set(server.asked.values()) == {1}
+    assert generate(pipeline).published("generate").accounting.kept == 10
+    assert sizes(server) == [5, 5]
+    assert set(batched_prompts(server).values()) == {1}
 
 
-@VENDORS
-def test_a_run_killed_while_it_polls_fetches_its_batches(served, server, provider):
+def test_a_run_killed_while_it_polls_fetches_its_batches(served, server):
     server.batch_polls = 10**9
-    pipeline = served(provider, keys=BATCH + "batch_requests = 3")
+    pipeline = both(served, server, BATCH + "batch_requests = 3")
     process = started(pipeline)
-    wait_until(lambda: is_polled(server))
+    wait_until(lambda: len(server.batches) == 4 and all(batch.polls > 1 for batch in server.batches.values()))
     ended(process, signal.SIGKILL)
     server.batch_polls = 1
-    assert generate(pipeline).published("generate").accounting.kept == 5
-    assert sizes(server) == [3, 2]
-    assert set(server.asked.values()) == {1}
+    assert generate(pipeline).published("generate").accounting.kept == 10
+    assert len(server.batches) == 4
+    assert set(batched_prompts(server).values()) == {1}
 
 
 def test_ctrl_c_leaves_batches_at_work_and_the_next_run_fetches_them(served, server):
     server.batch_polls = 10**9
     pipeline = served(keys=BATCH)
     process = started(pipeline)
-    wait_until(lambda: is_polled(server))
+    wait_until(lambda: any(batch.polls > 1 for batch in server.batches.values()))
     said = ended(process, signal.SIGINT)
     assert process.returncode == 1
     (batch_id,) = server.batches
@@ -126,12 +136,27 @@ FILE = {"id": "file-0", "object": "file", "bytes": 1, "created_at": 1, "filename
 A_FILE = (200, {}, json.dumps(FILE | {"status": "processed"}).encode())
 
 
-@pytest.mark.parametrize("fault", FAULTS.values(), ids=FAULTS)
 @pytest.mark.parametrize(
-    ("provider", "before"), [("openai", []), ("openai", [A_FILE]), ("anthropic", [])], ids=["file", "batch", "batch_a"]
+    ("provider", "faults"),
+    [
+        ("openai", [FAULTS["server error"]]),  # at the file
+        *(("openai", [A_FILE, FAULTS[name]]) for name in ("rate limit", "closed", "web page")),
+        *(("anthropic", [FAULTS[name]]) for name in ("rate limit", "unavailable", "web page")),
+    ],
 )
-def test_a_submission_that_did_not_arrive_is_made_again(served, server, provider, before, fault):
-    server.batch_faults = [*before, fault]
+def test_a_submission_that_did_not_arrive_is_made_again(served, server, provider, faults):
+    server.batch_faults = faults
+    assert generate(served(provider, keys=BATCH)).published("generate").accounting.kept == 5
+    assert sizes(server) == [5]
+
+
+@VENDORS
+def test_a_provider_that_takes_no_batch_stops_the_model_after_max_attempts(served, server, provider):
+    server.batch_faults = [FAULTS["rate limit"]] * 9
+    with pytest.raises(StageError, match="served: rate_limited: 429: .*slow down"):
+        generate(served(provider, keys=BATCH + "max_attempts = 3"))
+    assert len(server.batch_faults) == 6
+    server.batch_faults = []
     assert generate(served(provider, keys=BATCH)).published("generate").accounting.kept == 5
     assert sizes(server) == [5]
 
@@ -147,10 +172,9 @@ def test_a_submission_that_arrived_but_was_answered_by_an_error_is_not_made_agai
     assert sizes(server) == [5]
 
 
-@VENDORS
-def test_a_submission_that_timed_out_but_arrived_is_not_made_again(served, server, provider):
+def test_a_submission_that_timed_out_but_arrived_is_not_made_again(served, server):
     server.after_batch_submitted = lambda: time.sleep(1.5)
-    store = generate(served(provider, keys=BATCH + "timeout_s = 1"))
+    store = generate(served("anthropic", keys=BATCH + "timeout_s = 1"))
     assert store.published("generate").accounting.kept == 5
     assert sizes(server) == [5]
 
@@ -178,8 +202,7 @@ def test_faults_while_polling_and_fetching_lose_nothing(served, server, provider
     assert sizes(server) == [5]
 
 
-@VENDORS
-@pytest.mark.parametrize("status", [401, 404])
+@pytest.mark.parametrize(("provider", "status"), [("openai", 404), ("anthropic", 401)])
 def test_a_batch_that_cannot_be_read_stops_its_model_alone_and_is_fetched_later(served, server, provider, status):
     def fault() -> None:
         server.batch_faults = [(status, {}, b'{"error": {"message": "not for you"}}')]

@@ -92,15 +92,7 @@ def test_what_a_batch_left_undone_goes_into_the_next(served, server, provider, f
 
 
 @pytest.mark.parametrize(
-    ("provider", "fate", "kind"),
-    [
-        ("openai", "errored", "server_error"),
-        ("openai", "expired", "batch_expired"),
-        ("openai", "canceled", "batch_cancelled"),
-        ("anthropic", "errored", "server_error"),
-        ("anthropic", "expired", "batch_expired"),
-        ("anthropic", "canceled", "batch_canceled"),
-    ],
+    ("provider", "fate", "kind"), [("openai", "errored", "server_error"), ("anthropic", "canceled", "batch_canceled")]
 )
 def test_a_call_that_no_batch_does_is_a_failure_row_and_later_asked_anew(served, server, provider, fate, kind):
     server.batch_fates = lambda _, prompt: fate if "What is 2" in prompt else "succeeded"
@@ -135,9 +127,9 @@ def test_an_invalid_request_in_a_batch_fails_at_once_with_the_servers_words(serv
 )
 def test_a_batch_that_ends_early_keeps_what_is_done(served, server, provider, end, kind):
     server.batch_ends = end  # after the first half of the calls
-    store = generate(served(provider, prompts=8, keys=BATCH + "max_attempts = 4"))
-    assert sizes(server) == [8, 4, 2, 1]
-    assert store.published("generate").accounting.kept == 7
+    store = generate(served(provider, prompts=4, keys=BATCH + "max_attempts = 3"))
+    assert sizes(server) == [4, 2, 1]
+    assert store.published("generate").accounting.kept == 3
     assert store.published("generate").failed_by == {kind: 1}
     assert set(server.answered.values()) == {1}
 
@@ -196,12 +188,11 @@ PRICE = "price = { input = 0, output = 1000000 }\nsampling = { max_tokens = 20 }
 """A dollar a token: in a batch a call costs 4 USD for its 8 words, and 10 USD at most."""
 
 
-@VENDORS
-def test_a_hard_budget_holds_for_batches_and_a_larger_one_goes_on(served, server, provider):
+def test_a_hard_budget_holds_for_batches_and_a_larger_one_goes_on(served, server):
     with pytest.raises(StageError, match="7 new replies are kept .* the budget of the stage generate is used up"):
-        generate(served(provider, prompts=12, keys=BATCH + PRICE, generate="budget_usd = 35"))
+        generate(served(prompts=12, keys=BATCH + PRICE, generate="budget_usd = 35"))
     assert sizes(server) == [3, 2, 1, 1]
-    pipeline = served(provider, prompts=12, keys=BATCH + PRICE, generate="budget_usd = 100")
+    pipeline = served(prompts=12, keys=BATCH + PRICE, generate="budget_usd = 100")
     assert generate(pipeline).published("generate").accounting.kept == 12
     assert set(server.asked.values()) == {1}
 
