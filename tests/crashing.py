@@ -14,6 +14,10 @@ from typing import Any
 TOUCHES = {"open", "os.rename", "os.remove", "os.mkdir", "os.rmdir", "os.truncate", "shutil.rmtree", "sqlite3.connect"}
 
 PRELOADED = [
+    "aiohttp",
+    "anthropic",
+    "openai",
+    "curate.cli",
     "curate.pipeline",
     "curate.stages.import_prompts",
     "curate.stages.filter",

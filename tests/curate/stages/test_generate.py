@@ -1,18 +1,12 @@
 """Answers over real sockets: each prompt paid once, faults retried or told, budgets and keys respected."""
 
-import os
-import signal
 import sqlite3
-import subprocess
-import sys
-import threading
 import time
 
 import pytest
 
 from curate.config.model import Pipeline
 from curate.config.reading import read_pipeline
-from curate.ledger.accounts import sent_by_model
 from curate.ledger.journal import Ledger
 from curate.pipeline import dry_run, run_stage, survey
 from curate.store.run import RunStore
@@ -150,40 +144,6 @@ def test_pace_is_kept(served):
     started = time.monotonic()
     generate(served(prompts=6, keys="requests_per_minute = 600"))
     assert time.monotonic() - started >= 0.5
-
-
-def test_killed_runs_ask_again_at_most_what_was_in_flight(served, server, tmp_path):
-    width, kills = 4, 6
-    pipeline = served(prompts=60, keys=f"max_in_flight = {width}")
-    run_stage(pipeline, "filter", lambda _: None, again=False)
-    code = "import sys; sys.argv = ['curate', 'run', '--stage', 'generate', '-c', {!r}]; from curate.cli import main; main()"
-    victim = {}
-
-    def kill_after_a_while():
-        with lock:
-            victim["left"] -= 1
-            if victim["left"] == 0:
-                os.kill(victim["pid"], signal.SIGKILL)
-        time.sleep(0.02)
-
-    lock = threading.Lock()
-    server.before_answer = kill_after_a_while
-    for _ in range(kills):
-        victim["left"] = 9
-        process = subprocess.Popen(
-            [sys.executable, "-c", code.format(str(tmp_path / "pipelines.toml"))], stderr=subprocess.PIPE
-        )
-        victim["pid"] = process.pid
-        process.communicate()
-        assert process.returncode == -signal.SIGKILL
-    ledger = pipeline.workdir / "ledger.sqlite"
-    assert 1 <= sent_by_model(ledger)[0]["possibly_paid"] <= width
-    server.before_answer = lambda: None
-    assert generate(pipeline).published("generate").accounting.kept == 60
-    assert server.asked.total() <= 60 + kills * width
-    (sent,) = sent_by_model(ledger)
-    assert (sent["replies"], sent["failed"], sent["possibly_paid"]) == (60, 0, 0)
-    assert sent["sent"] >= server.asked.total()
 
 
 PRICE = "price = { input = 1.0, output = 2.0 }\nsampling = { max_tokens = 100 }"
