@@ -18,7 +18,7 @@ app = typer.Typer(
 
 StageOption = Annotated[str | None, typer.Option("--stage", help="Only calls of this stage.")]
 ModelOption = Annotated[str | None, typer.Option("--model", help="Only calls of this model, as the pipeline names it.")]
-Yes = Annotated[bool, typer.Option("--yes", help="Do it; without this it is only said what would happen.")]
+Yes = Annotated[bool, typer.Option("--yes", help="Forget replies; without this it is only said how many.")]
 
 
 @app.callback()
@@ -105,7 +105,7 @@ def export(
     from curate.ledger.accounts import export as attempts
     from curate.store.atomic import replacing
 
-    rows = attempts(_path(config, pipeline), stage, model)
+    rows = attempts(_there(config, pipeline), stage, model)
     if str(to) == "-":
         for row in rows:
             sys.stdout.write(json.dumps(row, ensure_ascii=True) + "\n")
@@ -159,15 +159,22 @@ def _path(config: Path, pipeline: str | None) -> Path:
     return read_pipeline(config, pipeline).workdir / "ledger.sqlite"
 
 
-@contextmanager
-def _alone(config: Path, pipeline: str | None) -> Iterator[Path]:
-    """The ledger's file, while no run writes into it. Raises LockedError, UsageError where there is no ledger."""
-    from curate.store.lock import writer_lock
+def _there(config: Path, pipeline: str | None) -> Path:
+    """The ledger's file. Raises UsageError where there is none."""
     from schemas.errors import UsageError
 
     path = _path(config, pipeline)
     if not path.is_file():
         raise UsageError(f"there is no ledger at {path}", do="curate run --stage generate makes one")
+    return path
+
+
+@contextmanager
+def _alone(config: Path, pipeline: str | None) -> Iterator[Path]:
+    """The ledger's file, while no run writes into it. Raises LockedError, UsageError where there is no ledger."""
+    from curate.store.lock import writer_lock
+
+    path = _there(config, pipeline)
     with writer_lock(path.parent):
         yield path
 

@@ -76,8 +76,10 @@ def resend_lost(path: Path) -> int:
 def export(path: Path, stage: str | None, model: str | None) -> Iterator[dict[str, Any]]:
     """Every attempt in the order of sending, with the request's and the reply's body.
 
-    A body that is no UTF-8 is given as base64 under `request_base64` or `response_base64`.
+    A body that is no UTF-8 is given as base64 under `request_base64` or `response_base64`. Nothing without a ledger.
     """
+    if not path.is_file():
+        return
     with _opened(path) as connection:
         rows = connection.execute(
             "SELECT a.attempt_id, a.request_id, a.stage, a.name AS model, a.provider, a.model AS served_model, "
@@ -97,10 +99,10 @@ def export(path: Path, stage: str | None, model: str | None) -> Iterator[dict[st
 
 
 def count_replies(path: Path, stage: str, model: str) -> int:
-    """Replies of one model in one stage."""
-    query = "SELECT COUNT(*) FROM attempts JOIN completions USING (request_id) WHERE outcome = 'reply'"
+    """Replies of one model in one stage that are kept: those that `prune_model` would forget."""
+    query = "SELECT COUNT(DISTINCT request_id) FROM attempts JOIN completions USING (request_id)"
     with _opened(path) as connection:
-        rows = connection.execute(f"{query} AND attempts.stage = ? AND name = ?", (stage, model))
+        rows = connection.execute(f"{query} WHERE attempts.stage = ? AND name = ?", (stage, model))
         return int(rows.fetchone()[0])
 
 
@@ -111,14 +113,19 @@ def prune_faults(path: Path) -> int:
 
 
 def prune_model(path: Path, stage: str, model: str) -> int:
-    """Forget all replies of one model in one stage: a run that needs them pays again. Costs stay on the account."""
-    with _opened(path) as connection:
-        chosen = "SELECT request_id FROM attempts WHERE stage = ? AND name = ?"
-        pruned = connection.execute(
-            f"DELETE FROM completions WHERE request_id IN ({chosen})",  # noqa: S608  our own text
+    """Forget all replies of one model in one stage: a run that needs them pays again. Costs stay on the account.
+
+    An attempt that was lost before its request was answered does not become a lost request again.
+    """
+    chosen = "request_id IN (SELECT request_id FROM attempts WHERE stage = ?1 AND name = ?2)"
+    answered = "outcome IS NULL AND request_id IN (SELECT request_id FROM completions)"
+    with _opened(path) as connection, connection:
+        connection.execute("BEGIN IMMEDIATE")
+        connection.execute(
+            f"UPDATE attempts SET outcome = 'unknown' WHERE {answered} AND {chosen}",  # noqa: S608  our own text
             (stage, model),
         )
-        return pruned.rowcount
+        return connection.execute(f"DELETE FROM completions WHERE {chosen}", (stage, model)).rowcount  # noqa: S608
 
 
 def compact(path: Path) -> None:
