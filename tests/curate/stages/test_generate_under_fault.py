@@ -140,8 +140,8 @@ def nobody():
 @pytest.mark.parametrize("death", ["refuses", "hangs"])
 def test_a_dead_model_holds_no_other_up(asking, server, second, death):
     second.inject = {"hang": 1.0}
-    dead = model("dead", second, max_attempts=1, timeout_s=1.0, max_in_flight=10)
-    dead |= {"base_url": nobody(), "max_attempts": 2} if death == "refuses" else {}
+    dead = model("dead", second, max_attempts=1, timeout_s=1.5, max_in_flight=10)
+    dead |= {"base_url": nobody(), "max_attempts": 4} if death == "refuses" else {}
     pipeline = asking(dead, model("well", server), prompts=100, generate={"answers_per_prompt": 2})
     with pytest.raises(StageError, match="dead: 10 calls in a row failed; the last: (unreachable|timeout)"):
         generate(pipeline)
