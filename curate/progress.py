@@ -70,8 +70,8 @@ class Progress:
             self._height = 0
 
     def _write_events(self, kind: str, events: Sequence[Mapping[str, Any]]) -> None:
-        for event in events:
-            self._stream.write(json.dumps({"event": kind, "stage": self._stage, **event}, ensure_ascii=False) + "\n")
+        for event in events:  # in ASCII: a terminal obeys some of what JSON need not escape
+            self._stream.write(json.dumps({"event": kind, "stage": self._stage, **event}) + "\n")
         self._stream.flush()
 
 
