@@ -1,10 +1,11 @@
 """What `pipelines.toml` may say about calls to one model: where it is, how it is asked, how fast, for how much."""
 
 from collections.abc import Sequence
+from datetime import date
 from decimal import Decimal
 from typing import Annotated, Any, Literal, Self, TypeVar
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from curate.config.table import Money, Table
 
@@ -29,6 +30,13 @@ class Price(Table):
     """What a call in a batch costs, relative to one of its own; both vendors take half."""
     as_of: str | None = Field(default=None, pattern=r"^\d{4}-\d{2}-\d{2}$")
     """The day on which this price was read, YYYY-MM-DD; `curate run --dry-run` shows it."""
+
+    @field_validator("as_of")
+    @classmethod
+    def _is_a_day(cls, as_of: str | None) -> str | None:
+        if as_of is not None:
+            date.fromisoformat(as_of)
+        return as_of
 
     @model_validator(mode="after")
     def _cached_is_cheaper(self) -> Self:

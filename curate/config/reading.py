@@ -59,7 +59,10 @@ def read_file(file: Path) -> FileConfig:
 
 
 def key_lines(text: str) -> dict[Location, int]:
-    """Line number (from 1) of each table header and key in a TOML text; array tables carry their index."""
+    """Line number (from 1) of each table header and key in a TOML text; array tables carry their index.
+
+    A table without a header of its own stands where its first part does.
+    """
     lines: dict[Location, int] = {}
     counts: dict[Location, int] = {}
     table: Location = ()
@@ -74,7 +77,8 @@ def key_lines(text: str) -> dict[Location, int]:
                     counts[table] = counts.get(table, -1) + 1
                 if table in counts:
                     table = (*table, counts[table])
-            lines.setdefault(table, number)
+                lines.setdefault(table, number)
+            lines[table] = number
         elif key := _KEY.match(line):
             lines.setdefault((*table, *_parts(key["key"])), number)
     return lines

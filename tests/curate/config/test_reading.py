@@ -105,6 +105,11 @@ def test_a_field_belongs_to_the_shape_field_alone(tmp_path):
     assert 'shape = "field"' in fault(tmp_path, '[[pipelines.demo.sources]]\npath = "a.jsonl"\n')
 
 
+def test_a_table_without_a_header_stands_where_its_first_part_does():
+    lines = key_lines("[[a.b.c]]\nx = 1\n[a.d]\n[a]\n")
+    assert (lines["a", "b"], lines["a", "d"], lines["a",]) == (1, 3, 4)
+
+
 def test_lines_are_found_in_tables_of_tables():
     lines = key_lines('[a]\nx = 1\n\n[[a.b]]\ny = 2\n[[a.b]]\n"z.w" = 3\n[a.b.c]\nq = 1\n')
     assert lines["a", "x"] == 2
@@ -144,3 +149,54 @@ def test_what_could_not_work_is_refused_when_the_file_is_read(tmp_path, text, wo
 
 def test_a_byte_order_mark_is_no_fault(tmp_path):
     assert read_pipeline(written(tmp_path, "\ufeff" + GOOD)).name == "demo"
+
+
+ANTHROPIC = MODEL.replace("openai", "anthropic")
+PRICED = MODEL + "price = { input = 2, output = 4 }\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "line", "key", "words"),
+    [
+        (MODEL + "extra_body = { seed = 3 }", 1, "extra_body", "extra_body may not hold seed"),
+        (MODEL + "extra_body = { n = 2, messages = [], min_p = 0.1 }", 1, "extra_body", "may not hold messages, n:"),
+        (ANTHROPIC + 'protocol = "completions"', 1, "protocol", 'goes with provider = "openai"'),
+        (RECORDED + 'protocol = "completions"', 1, "protocol", 'goes with provider = "openai"'),
+        (
+            MODEL + 'protocol = "completions"\nprompt_template = "Answer:"',
+            1,
+            "prompt_template",
+            "no place for {prompt}",
+        ),
+        (RECORDED + 'mode = "batch"', 1, "mode", "needs a server"),
+        (MODEL + 'mode = "bulk"', 4, "mode", "'online' or 'batch'"),
+        (MODEL + "budget_usd = 5", 1, "budget_usd", "needs a price for each model; none for: m"),
+        (f"[pipelines.demo]\nbudget_usd = 5\n{MODEL}", 1, "budget_usd", "needs a price for each model; none for: m"),
+        (MODEL + "price = { input = 2, output = 4, cached = 3 }", 4, "price", "cached tokens (3) cannot cost more"),
+        (MODEL + 'price = { input = 2, output = 4, as_of = "last week" }', 4, "as_of", "should match pattern"),
+        (MODEL + "price = { input = -2, output = 4 }", 4, "input", "greater than or equal to 0"),
+        (MODEL + "price = { input = 2 }", 4, "output", "is missing"),
+        (MODEL + "price = { input = 2, output = 4, batch_factor = 1.5 }", 4, "batch_factor", "less than or equal to 1"),
+        (MODEL + "max_in_flight = 0", 4, "max_in_flight", "greater than or equal to 1"),
+        (MODEL + "requests_per_minute = 0", 4, "requests_per_minute", "greater than 0"),
+        (MODEL + "batch_requests = 60000", 4, "batch_requests", "less than or equal to 50000"),
+        (MODEL + "sampling = { max_tokens = 0 }", 4, "max_tokens", "greater than or equal to 1"),
+    ],
+)
+def test_a_model_that_could_not_be_called_is_refused_with_file_line_and_key(tmp_path, text, line, key, words):
+    told = fault(tmp_path, text)
+    assert f"{tmp_path / 'pipelines.toml'}:{line}:" in told
+    assert key in told
+    assert words in told
+
+
+@pytest.mark.parametrize("day", ["2026-11-01", "2024-02-29"])
+def test_the_day_of_a_price_is_kept(tmp_path, day):
+    text = MODEL + f'price = {{ input = 2, output = 4, as_of = "{day}" }}'
+    (model,) = read_pipeline(written(tmp_path, text)).config.generate.models
+    assert model.price.as_of == day
+
+
+@pytest.mark.parametrize("day", ["2026-13-01", "2026-02-30", "2026-00-00", "26-01-01", "2026-11-01T00:00"])
+def test_a_day_that_is_none_is_refused(tmp_path, day):
+    assert "as_of" in fault(tmp_path, MODEL + f'price = {{ input = 2, output = 4, as_of = "{day}" }}')
