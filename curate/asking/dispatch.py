@@ -142,6 +142,9 @@ class Dispatcher:
         running, policy, now = self._running, model.ask.policy, self._clock()
         trial.faults += 1
         trial.attempts += counts(error)
+        model.timed_out_in_a_row = model.timed_out_in_a_row + 1 if error.kind == "timeout" else 0
+        if model.timed_out_in_a_row >= max(10, model.ask.config.max_in_flight):
+            model.stop(f"{model.timed_out_in_a_row} calls in a row timed out; the last: {error.what}")
         if error.kind in TOO_MUCH:
             self._width.narrow(trial.sent_at, now)
         await running.note_fault(model, trial, error, (attempt_id, self._milliseconds(trial)))

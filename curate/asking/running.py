@@ -166,7 +166,7 @@ class Running:
         meter.input_tokens += used.input_tokens or 0
         meter.output_tokens += used.output_tokens or 0
         meter.cost_nano_usd += used.cost_nano_usd
-        model.failed_in_a_row = model.parked_in_a_row = 0
+        model.failed_in_a_row = model.parked_in_a_row = model.timed_out_in_a_row = 0
         self.close(model, trial)
         if not ruled.is_answer:
             self.hand_over(trial.call)

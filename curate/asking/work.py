@@ -108,6 +108,7 @@ class Model:
     is_streamed: bool = False
     failed_in_a_row: int = 0
     parked_in_a_row: int = 0
+    timed_out_in_a_row: int = 0
     _again: list[tuple[float, int, Trial]] = field(default_factory=list)
     _numbers: Iterator[int] = field(default_factory=itertools.count)
 

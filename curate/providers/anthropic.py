@@ -8,7 +8,7 @@ import msgspec
 
 from curate.identity import request_key
 from curate.providers.endpoint import Endpoint
-from curate.providers.faults import UNREADABLE, as_request_error, as_response, decoded, extra_missing
+from curate.providers.faults import UNREADABLE, as_request_error, as_response, decoded, extra_missing, without_key
 from curate.providers.lines import json_lines
 from curate.providers.posting import Posting
 from schemas.errors import ProviderBusyError, RequestError, UndecidedBatchError
@@ -152,7 +152,7 @@ class AnthropicProvider:
             batches = self._client.messages.batches.with_streaming_response
             async with batches.results(remote_id) as stream:
                 async for line in json_lines(stream.iter_bytes()):
-                    yield _batch_result(line)
+                    yield _batch_result(without_key(line, self._key))
         except (*self._errors, *UNREADABLE) as error:
             raise as_request_error(error, self._key) from error
 

@@ -27,9 +27,13 @@ def as_request_error(error: Exception, key: str) -> RequestError:
 
 def as_response(body: bytes, headers: Mapping[str, str], key: str) -> Response:
     """A raw reply; a server that repeats the key in its body or as its id does not bring it into the ledger."""
-    kept = body if key == "none" else body.replace(key.encode("utf-8"), b"***")
     request_id = headers.get("x-request-id") or headers.get("request-id") or ""
-    return Response(kept, masked(request_id, key), rate_limits(headers))
+    return Response(without_key(body, key), masked(request_id, key), rate_limits(headers))
+
+
+def without_key(body: bytes, key: str) -> bytes:
+    """Raw bytes without the key."""
+    return body if key == "none" else body.replace(key.encode("utf-8"), b"***")
 
 
 def by_status(status: int, reply: Response, headers: Mapping[str, str]) -> RequestError:

@@ -7,7 +7,15 @@ import msgspec
 
 from curate.identity import request_key
 from curate.providers.endpoint import Dialect, Endpoint
-from curate.providers.faults import UNREADABLE, as_request_error, as_response, by_status, decoded, extra_missing
+from curate.providers.faults import (
+    UNREADABLE,
+    as_request_error,
+    as_response,
+    by_status,
+    decoded,
+    extra_missing,
+    without_key,
+)
 from curate.providers.lines import json_lines
 from curate.providers.posting import Posting
 from schemas.errors import ProviderBusyError, RequestError
@@ -170,7 +178,7 @@ class OpenAIProvider:
                     continue
                 async with self._client.files.with_streaming_response.content(file_id) as stream:
                     async for line in json_lines(stream.iter_bytes()):
-                        yield _batch_result(line)
+                        yield _batch_result(without_key(line, self._key))
         except (*self._errors, *UNREADABLE) as error:
             raise as_request_error(error, self._key) from error
 

@@ -125,3 +125,15 @@ def test_a_key_that_a_server_repeats_everywhere_is_in_no_file_and_on_no_stream(a
         assert connection.execute("SELECT COUNT(*) FROM attempts").fetchone()[0] >= 30
     for path in tmp_path.rglob("*"):
         assert path.is_dir() or SECRET.encode() not in path.read_bytes(), path
+
+
+@pytest.mark.parametrize("provider", ["openai", "anthropic"])
+def test_a_key_in_the_results_of_a_batch_is_in_no_file(asking, server, provider, tmp_path, monkeypatch):
+    monkeypatch.setenv("SOME_KEY", SECRET)
+    server.answer = lambda prompt: f"{prompt} {SECRET}"
+    keys = {"mode": "batch", "batch_poll_s": 0.05, "api_key_env": "SOME_KEY"}
+    pipeline = asking(model("m", server, provider, **keys), prompts=5)
+    run_stage(pipeline, "generate", lambda _: None, again=False)
+    assert RunStore(pipeline.workdir).published("generate").accounting.kept == 5
+    for path in tmp_path.rglob("*"):
+        assert path.is_dir() or SECRET.encode() not in path.read_bytes(), path
