@@ -65,12 +65,18 @@ LACK = (
     r"(?:(?:i\s)?(?:do\snot|don['’]t)\shave\s(?:(?:real[-\s]time\s|direct\s)?access|the\s(?:ability|capability))\b"
     r"|it(?:['’]s|\sis|\swould\sbe)\s(?:not\s(?:ethical|appropriate)|inappropriate|unethical)(?:\sor\s\w+)?\sto\b)"
 )
+AFTER_KIND_WORDS = (
+    r"[^\n]{0,300}?\b(?:i\smust\sinform\syou\sthat\s|(?:assistant|model),\s|however,\s|i['’]m\safraid\s"
+    r"|i\sapologi[sz]e,\sbut\s)"
+)
 REFUSAL = re.compile(
     rf"(?i)^[\s\"'*]*+(?:(?:oh|well|hello|hi|no)\b[,.!]?\s)?"
-    rf"(?:(?:{SORRY})?{AS_A_MODEL}?(?:{CANNOT}{SERVE}|{DECLINE})|{SORRY}{AS_A_MODEL}?{LACK})"
+    rf"(?:(?:{SORRY})?{AS_A_MODEL}?(?:{CANNOT}{SERVE}|{DECLINE})|{SORRY}{AS_A_MODEL}?{LACK}"
+    rf"|{AFTER_KIND_WORDS}{CANNOT}{SERVE})"
 )
 """How models begin when they decline: an apology or not, what they are or not, then that they cannot, will not or
-should not serve; after an apology also that they lack the means. English.
+should not serve; after an apology also that they lack the means. Some are glad to help first ("However, I must inform
+you that I cannot provide …"): that is looked for in the first 300 characters, before a line ends. English.
 
 Every part is bounded or gives nothing back: the time grows with the white space at the start alone.
 Measured on the answers of the recorded data: docs/generate.md says how many it finds and how many of those are wrong.

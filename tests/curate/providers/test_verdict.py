@@ -196,6 +196,11 @@ REFUSALS = [
     '"I cannot provide that."',
     "  **I cannot assist with that.**",
     "Oh, I'm sorry, but I can't share that.",
+    "Thank you for reaching out! However, I must inform you that I cannot provide information on firearms.",
+    "As a responsible and ethical assistant, I must inform you that I cannot provide a list of courses.",
+    "As a helpful and respectful assistant, I cannot provide a defense for him.",
+    "I'm happy to help! However, I cannot provide a summary of this site.",
+    "I'm glad you like soup, but I'm afraid I cannot provide a recipe for it.",
 ]
 
 NEAR_MISSES = [
@@ -243,6 +248,10 @@ NEAR_MISSES = [
     "The answer is that I cannot be solved for zero.",
     "Can't help falling in love was sung by Elvis.",
     "Yes, I can help.",
+    "I'm happy to help! However, I must point out that bananas are berries.",
+    "I'm happy to help! However, I can offer two versions.",
+    "Here is the list.\n\nHowever, I cannot guarantee that it is complete.",
+    "She was glad to help. However, the door would not open.",
 ]
 
 
