@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 NAME = "generate"
 VERSION = 2
 NOT_ASKED = KnownFailure("not_asked", "the run ended before this call", 0)
+PART_PROMPTS = 10_000
+"""Prompts that are planned, and written as one shard of answers, at once."""
 READ_PROMPTS = 2_000
 """Prompts whose raw replies are in memory at once."""
 
@@ -76,8 +78,8 @@ def run(pipeline: Pipeline, store: RunStore, key: dict[str, Any], progress: Prog
     ):
         providers = asyncio.run(_ask(pipeline, store, ledger, progress))
         planned = 0
-        for frame in store.frames("filter", "prompts"):
-            answers, failures = _outcomes(pipeline, frame, providers, ledger)
+        for prompts in _parts(store):
+            answers, failures = _outcomes(pipeline, prompts, providers, ledger)
             planned += answers.height + failures.height
             draft.write("answers", answers)
             draft.write("failures", failures)
@@ -143,7 +145,7 @@ class Plan:
 
         config = self._config
         totals = np.zeros(len(config.models), dtype=np.int64)
-        for frame in store.frames("filter", "prompts"):
+        for frame in _parts(store):
             first = self.order(frame)[:, : config.answers_per_prompt]
             totals += np.bincount(first.ravel(), minlength=len(config.models))
         return [int(total) * config.samples_per_model for total in totals]
@@ -151,10 +153,10 @@ class Plan:
     def calls(self, store: RunStore, number: int) -> Iterator[Call]:
         """All calls of the plan for the model with this number, shard by shard."""
         config = self._config
-        for frame in store.frames("filter", "prompts"):
+        for frame in _parts(store):
             order = self.order(frame)
             is_asked = (order[:, : config.answers_per_prompt] == number).any(axis=1)
-            asked = frame.filter(is_asked).select("prompt_id", "turns", "text")
+            asked = frame.filter(is_asked)
             for (prompt_id, turns, text), numbers in zip(asked.iter_rows(), order[is_asked], strict=True):
                 dialogue = _dialogue(turns, text)
                 for sample_index in range(config.samples_per_model):
@@ -190,6 +192,12 @@ class Plan:
             return None
         number = int(numbers[place])
         return number, self.call(number, prompt_id, dialogue, sample_index, numbers)
+
+
+def _parts(store: RunStore) -> "Iterator[pl.DataFrame]":
+    """The prompts, some at a time."""
+    for frame in store.frames("filter", "prompts"):
+        yield from frame.select("prompt_id", "turns", "text").iter_slices(PART_PROMPTS)
 
 
 def _dialogue(turns: list[dict[str, str]], text: str) -> list[Turn]:
