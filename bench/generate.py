@@ -208,6 +208,13 @@ def _peers(prompts: Prompts, sizes: Sizes, asked: dict[int, tuple[Asked, Calls]]
                 f"{share_of_ideal(calls, width):.2f} of the ideal; "
                 f"ours / theirs: wall {ours.wall_s / theirs.wall_s:.2f}, CPU {ours.cpu_s / theirs.cpu_s:.2f}"
             )
+            if name == "aiohttp":
+                ratios[f"{width} in flight / limit"] = Ratio(
+                    share_of_ideal(asked[width][1], width) / share_of_ideal(calls, width),
+                    0.9,
+                    True,
+                    "throughput over that of bare aiohttp, which keeps nothing",
+                )
             if name in most_wall:
                 ratios[f"wall / {name}, {width}"] = Ratio(
                     ours.wall_s / theirs.wall_s, most_wall[name], False, "whole process, start-up included"
