@@ -5,6 +5,7 @@ import uuid
 from dataclasses import dataclass
 from typing import cast
 
+from curate.asking.money import settle
 from curate.asking.retry import Next, decide
 from curate.asking.running import Running, unusable
 from curate.asking.work import Call, Model, Trial
@@ -40,6 +41,7 @@ class Batcher:
         self._open: list[OpenBatch] = []
         self._waiting: dict[str, Submitted] = {}
         self._is_blind = False
+        self._missed: set[str] = set()
         self._clock = asyncio.get_running_loop().time
         self._next_poll_at = self._clock() + model.ask.config.batch_poll_s
 
@@ -105,14 +107,14 @@ class Batcher:
         model, config = self._model, self._model.ask.config
         while not self._running.is_draining and not model.stopped and not self._is_blind:
             trials: list[Trial] = []
-            while len(trials) < config.batch_requests and not model.stopped:
+            while len(trials) < config.batch_requests and not model.stopped and not self._running.is_draining:
                 trial = self._running.next_trial(model, self._clock())
                 if trial is not None:
                     trials.append(trial)
                 elif model.is_streamed or model.held is not None:
                     break
                 await asyncio.sleep(0)
-            if not trials:
+            if not trials or self._running.is_draining:
                 return
             await self._submit(trials)
 
@@ -143,10 +145,9 @@ class Batcher:
         if error.kind in NEVER_ARRIVED:
             await self._give_back(batch, error.what)
         else:
-            await self._look_for(batch)
-        if any(one.mark == batch.mark for one in self._open):
+            await self._look_at(batch)
+        if self._model.stopped or any(one.mark == batch.mark for one in self._open):
             return
-        first.faults += 1
         decision = decide(error, self._model.ask.policy, first.faults, first.faults, 0.0, 0.5)
         if decision.next is not Next.AGAIN:
             self._model.stop(error.what)
@@ -170,7 +171,9 @@ class Batcher:
             self._is_blind = True
             self._progress.say(f"{self._model.ask.name}: cannot list batches now, trying again: {error.what}")
         else:
-            if remote_id is None:
+            if remote_id is None and batch.mark not in self._missed:
+                self._missed.add(batch.mark)  # a provider may list it late: looked for once more, a poll later
+            elif remote_id is None:
                 await self._give_back(batch, "it never arrived")
             else:
                 await self._acknowledge(batch, remote_id)
@@ -182,6 +185,9 @@ class Batcher:
         for trial in trials:
             self._running.release(self._model, trial)
             self._model.ask_again(trial, 0.0)
+            trial.faults += 1
+        if trials and trials[0].faults >= self._model.ask.config.max_attempts:
+            self._model.stop(why)
         if self._model.stopped:
             self._model.stop(self._model.stopped)
         self._progress.say(f"{self._model.ask.name}: a batch was not taken: {why}")
@@ -190,6 +196,7 @@ class Batcher:
         """Leave a batch to the next run."""
         self._model.stop(why)
         for trial in self._withdrawn(batch):
+            settle(self._model.accounts, trial.reserved_nano_usd, trial.reserved_nano_usd)
             self._running.close(self._model, trial)
 
     def _withdrawn(self, batch: OpenBatch) -> list[Trial]:

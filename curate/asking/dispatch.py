@@ -150,9 +150,10 @@ class Dispatcher:
         await running.note_fault(model, trial, error, (attempt_id, self._milliseconds(trial)))
         elapsed_s = now - (trial.first_sent_at or now)
         decision = decide(error, policy, trial.attempts, trial.faults, elapsed_s, self._random.random())
-        model.parked_in_a_row += is_parked(error, policy)
-        if model.parked_in_a_row >= MOST_PARKED and isinstance(error, ProviderBusyError):
-            model.stop(f"the server asks again and again to wait {error.retry_after_s:,.0f} s; run again then")
+        if is_parked(error, policy) and trial.sent_at >= model.parked_at:
+            model.parked_in_a_row, model.parked_at = model.parked_in_a_row + 1, now
+            if model.parked_in_a_row >= MOST_PARKED:
+                model.stop(f"the server asks again and again for too long a pause; the last: {error.what}"[:500])
         if decision.is_for_all:
             self._closed_until = max(self._closed_until, now + decision.pause_s)
         if decision.next is Next.STOP:

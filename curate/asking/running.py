@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from curate.asking.money import Account, Room, reserve, settle, usage, worst_case_nano_usd
 from curate.asking.work import Ask, Call, Meter, Model, Trial, reported_model
+from curate.ledger.batches import open_calls
 from curate.ledger.journal import Ended, KnownFailure, Ledger, Usage
 from curate.providers.verdict import Ruling, ruling
 from schemas.errors import ProviderBusyError, RequestError
@@ -25,6 +26,10 @@ class Running:
         self._bells: dict[int, asyncio.Event] = {}
         self._open_ids: set[str] = set()
         self._reopened: dict[str, Trial] = {}
+        batch_models = {ask.name for ask in asks if ask.config.mode == "batch"}
+        self._batched_elsewhere = {
+            request_id: name for request_id, name in open_calls(ledger, stage) if name not in batch_models
+        }
         for number, (ask, own) in enumerate(zip(asks, accounts, strict=True)):
             model = Model(number, ask, own, iter(()), Meter(ask.total))
             model.stream = self._missing(model)
@@ -54,6 +59,14 @@ class Running:
         trial = model.held or model.due(now) or self._fresh(model)
         if trial is None:
             return None
+        if (name := self._batched_elsewhere.get(trial.call.request.request_id)) is not None:
+            model.held = trial
+            model.stop(
+                f'calls of it are in a batch of "{name}" that is at work: keep that model with mode = "batch" until '
+                "the batch is fetched, or give it up with `curate ledger forget`"
+            )
+            self.ring()
+            return None
         model.held = None
         worst = worst_case_nano_usd(trial.call.request, model.ask.config)
         room, what = reserve(model.accounts, worst)
@@ -62,7 +75,7 @@ class Running:
             return trial
         model.held = trial
         if room is Room.NEVER:
-            model.stop(f"the budget of {what} is used up: the next call could pass it")
+            model.stop(f"the budget of {what} is used up: the next call could cost {worst / 1e9:,.6f} USD")
             self.ring()
         return None
 
@@ -102,6 +115,8 @@ class Running:
     def _is_known(self, model: Model, call: Call) -> bool:
         request_id = call.request.request_id
         if request_id in self._open_ids:
+            if (reopened := self._reopened.pop(request_id, None)) is not None:
+                reopened.call = call
             return True
         if not self.ledger.known([request_id]):
             return False
@@ -116,11 +131,12 @@ class Running:
             model.meter.known += len(known)
             if known:
                 self._pass_on_known(model, [call for call in block if call.request.request_id in known])
+            open_then = {one for call in block if (one := call.request.request_id) in self._open_ids}
             for call in block:
                 request_id = call.request.request_id
                 if (reopened := self._reopened.pop(request_id, None)) is not None:
                     reopened.call = call
-                if request_id not in known and request_id not in self._open_ids:
+                if request_id not in known and request_id not in open_then and request_id not in self._open_ids:
                     known.add(request_id)
                     yield call
             yield None

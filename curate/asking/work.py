@@ -2,6 +2,7 @@
 
 import heapq
 import itertools
+import math
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
@@ -108,6 +109,7 @@ class Model:
     is_streamed: bool = False
     failed_in_a_row: int = 0
     parked_in_a_row: int = 0
+    parked_at: float = -math.inf
     timed_out_in_a_row: int = 0
     _again: list[tuple[float, int, Trial]] = field(default_factory=list)
     _numbers: Iterator[int] = field(default_factory=itertools.count)

@@ -44,6 +44,7 @@ def show(
     if not received and not sent:
         typer.echo("nothing was asked yet: curate run --stage generate")
         return
+    at_work = sum(one["requests"] for one in handed_over if one["state"] in {"planned", "submitted"})
     columns = ("stage", "model", "calls", "input_tokens", "cached_tokens", "output_tokens", "cost_usd")
     typer.echo("Replies kept\n" + table(columns, ([one[name] for name in columns] for one in received)))
     if sent:
@@ -57,11 +58,14 @@ def show(
             "possibly_paid",
             "skipped",
             "latency_ms",
+            "at_most_usd",
         )
         typer.echo("\nSent to servers\n" + table(sent_columns, ([one[name] for name in sent_columns] for one in sent)))
     if handed_over:
         columns = ("stage", "model", "remote_id", "requests", "state", "planned_at", "ended_at")
         typer.echo("\nBatches\n" + table(columns, ([one[name] for name in columns] for one in handed_over)))
+    if at_work:
+        typer.echo(f"\n{at_work:,} calls are at work in batches: the next run of their stage fetches them")
     if lost := sum(one["possibly_paid"] for one in sent):
         money = sum(one["at_most_usd"] for one in sent)
         typer.echo(
@@ -90,7 +94,22 @@ def resend(pipeline: PipelineName = None, config: ConfigFile = DEFAULT_CONFIG, a
     from curate.ledger.accounts import resend_lost
 
     with _alone(config, pipeline) as path:
-        _done(resend_lost(path), "requests will be sent again by the next run of their stage", as_json=as_json)
+        what = "requests will be sent again: curate run --stage generate --again (or annotate)"
+        _done(resend_lost(path), what, as_json=as_json)
+
+
+@app.command()
+def forget(
+    batch: Annotated[str, typer.Argument(help="The batch's id at the provider, as `curate ledger` shows it.")],
+    pipeline: PipelineName = None,
+    config: ConfigFile = DEFAULT_CONFIG,
+    as_json: AsJson = False,
+) -> None:
+    """Wait no more for a batch that the provider has lost: its calls are sent again, and count as possibly paid."""
+    from curate.ledger.accounts import forget_batch
+
+    with _alone(config, pipeline) as path:
+        _done(forget_batch(path, batch), "calls are not waited for any more; a run sends them again", as_json=as_json)
 
 
 @app.command()
@@ -104,7 +123,10 @@ def export(
     """Write every attempt with its times, tokens, cost, and the raw bodies of request and reply."""
     from curate.ledger.accounts import export as attempts
     from curate.store.atomic import replacing
+    from schemas.errors import UsageError
 
+    if to.is_dir():
+        raise UsageError(f"{to} is a folder", do="name a file")
     rows = attempts(_there(config, pipeline), stage, model)
     if str(to) == "-":
         for row in rows:

@@ -12,7 +12,19 @@ from curate.config.table import Money, Table
 C = TypeVar("C", bound="CallConfig")
 
 OURS = frozenset(
-    {"model", "messages", "prompt", "system", "stream", "n", "max_tokens", "max_completion_tokens", "seed"}
+    {
+        "model",
+        "messages",
+        "prompt",
+        "system",
+        "stream",
+        "n",
+        "max_tokens",
+        "max_completion_tokens",
+        "seed",
+        "best_of",
+        "cache_control",
+    }
 )
 """Fields of a request that have keys of their own, or that would change how many answers come and how they are read."""
 
@@ -73,7 +85,7 @@ class CallConfig(Table):
     """The model as the server calls it; the name where it is not given."""
     reported_as: str | None = Field(default=None, min_length=1)
     """The model's name in replies, where the server reports another one than it is asked by; "*" takes any."""
-    api_key_env: str | None = None
+    api_key_env: str | None = Field(default=None, max_length=60, pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")
     """Name of the environment variable that holds the key; never the key itself."""
     path: str | None = None
     """File of recorded texts, relative to the configuration file."""
@@ -122,7 +134,7 @@ class CallConfig(Table):
             raise ValueError('protocol = "completions" goes with provider = "openai"')
         if "{prompt}" not in self.prompt_template:
             raise ValueError("prompt_template has no place for {prompt}")
-        if self.mode == "batch" and self.provider == "recorded":
+        if self.mode == "batch" and self.provider not in {"openai", "anthropic"}:
             raise ValueError('mode = "batch" needs a server: provider "openai" or "anthropic"')
         return self
 

@@ -13,7 +13,8 @@ from curate.ledger.tables import connect, migrate
 LOST = (
     "attempts AS a LEFT JOIN completions AS c USING (request_id) LEFT JOIN failures AS f USING (request_id) "
     "LEFT JOIN skipped AS s USING (request_id) "
-    "WHERE a.outcome IS NULL AND a.batch_id IS NULL AND c.request_id IS NULL AND f.request_id IS NULL"
+    "WHERE a.outcome IS NULL AND a.batch_id IS NULL AND c.request_id IS NULL "
+    "AND (f.request_id IS NULL OR f.failed_at < a.sent_at)"
 )
 """Attempts that were sent and have no outcome, whose request has neither reply nor failure: their process died."""
 
@@ -25,7 +26,7 @@ def calls_by_model(path: Path) -> list[dict[str, Any]]:
         "SELECT stage, name AS model, SUM(outcome = 'reply') AS calls, SUM(input_tokens) AS input_tokens, "
         "SUM(cached_tokens) AS cached_tokens, SUM(output_tokens) AS output_tokens, "
         "COALESCE(SUM(cost_nano_usd), 0) AS cost_nano_usd "
-        "FROM attempts GROUP BY stage, name HAVING calls OR cost_nano_usd ORDER BY stage, name",
+        "FROM attempts GROUP BY stage, name HAVING SUM(outcome = 'reply') OR SUM(cost_nano_usd) ORDER BY stage, name",
     )
 
 
@@ -41,7 +42,8 @@ def sent_by_model(path: Path) -> list[dict[str, Any]]:
         "COALESCE(SUM(a.outcome = 'reply'), 0) AS replies, "
         "COALESCE(SUM(a.outcome <> 'reply'), 0) AS faults, "
         "COUNT(DISTINCT CASE WHEN c.request_id IS NULL THEN f.request_id END) AS failed, "
-        "COUNT(DISTINCT CASE WHEN a.outcome IS NULL AND c.request_id IS NULL AND f.request_id IS NULL "
+        "COUNT(DISTINCT CASE WHEN a.outcome IS NULL AND c.request_id IS NULL "
+        "AND (f.request_id IS NULL OR f.failed_at < a.sent_at) "
         "AND s.request_id IS NULL AND a.batch_id IS NULL THEN a.request_id END) AS possibly_paid, "
         "COUNT(DISTINCT s.request_id) AS skipped, "
         "COALESCE(SUM(CASE WHEN a.cost_nano_usd IS NULL THEN a.worst_nano_usd END), 0) AS at_most_nano_usd, "
@@ -104,6 +106,20 @@ def count_replies(path: Path, stage: str, model: str) -> int:
     with _opened(path) as connection:
         rows = connection.execute(f"{query} WHERE attempts.stage = ? AND name = ?", (stage, model))
         return int(rows.fetchone()[0])
+
+
+def forget_batch(path: Path, remote_id: str) -> int:
+    """Wait no more for a batch that the provider lost: its calls are sent again, and count as possibly paid."""
+    with _opened(path) as connection:
+        connection.execute("BEGIN IMMEDIATE")
+        chosen = "SELECT batch_id FROM batches WHERE remote_id = ? AND state = 'submitted'"
+        calls = connection.execute(
+            f"UPDATE attempts SET outcome = 'batch_forgotten' WHERE outcome IS NULL AND batch_id IN ({chosen})",  # noqa: S608
+            (remote_id,),
+        )
+        connection.execute("UPDATE batches SET state = 'forgotten' WHERE remote_id = ?", (remote_id,))
+        connection.execute("COMMIT")
+        return calls.rowcount
 
 
 def prune_faults(path: Path) -> int:

@@ -94,5 +94,14 @@ class BatchBook:
             yield attempt_id, worst, CompletionRequest(*request)
 
 
+def open_calls(ledger: Ledger, stage: str) -> list[tuple[str, str]]:
+    """Request id and model of each call of a stage that is in a batch without results."""
+    return ledger.read(
+        "SELECT a.request_id, b.name FROM batches AS b JOIN attempts AS a USING (batch_id) "
+        "WHERE b.stage = ? AND b.state IN ('planned', 'submitted') AND a.outcome IS NULL",
+        (stage,),
+    )
+
+
 def _seconds(at: str) -> float:
     return datetime.fromisoformat(at).timestamp()

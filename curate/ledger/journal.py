@@ -9,7 +9,7 @@ import queue
 import sqlite3
 import threading
 from collections.abc import Iterable, Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -88,6 +88,7 @@ class Ledger:
         except BaseException:
             self._reader.close()
             raise
+        self._writer = connect(path)
         self._thread = threading.Thread(target=self._write_all, name="ledger", daemon=True)
         self._thread.start()
 
@@ -172,7 +173,11 @@ class Ledger:
         columns = "SELECT request_id, kind, detail, attempts FROM failures WHERE request_id IN"
         found = {row[0]: KnownFailure(*row[1:]) for row in self.select(columns, ids)}
         for (request_id,) in self.select("SELECT request_id FROM skipped WHERE request_id IN", ids):
-            found[request_id] = KnownFailure("possibly_paid", "its run died; `curate ledger resend` asks again", 1)
+            found[request_id] = KnownFailure(
+                "possibly_paid",
+                "its run died; `curate ledger resend`, then `curate run --stage … --again`, asks again",
+                1,
+            )
         return found
 
     def spent_nano_usd(self, stage: str | None = None, name: str | None = None) -> int:
@@ -219,7 +224,7 @@ class Ledger:
         self._pending = []
 
     def _write_all(self) -> None:
-        with closing(connect(self.path)) as connection:
+        with closing(self._writer) as connection:
             while (first := self._queue.get()) is not None:
                 batch = first
                 while len(batch) < MOST_TOGETHER and not self._queue.empty():
@@ -267,7 +272,7 @@ def _commit(connection: sqlite3.Connection, batch: list[Write]) -> None:
     except (sqlite3.Error, OverflowError, UnicodeError) as caught:
         error = caught
     loop = batch[0][1].get_loop()
-    if not loop.is_closed():
+    with suppress(RuntimeError):  # the loop has closed: nobody waits any more
         loop.call_soon_threadsafe(_acknowledge, [done for _, done in batch], row_ids, error)
 
 

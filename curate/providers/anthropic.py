@@ -8,7 +8,16 @@ import msgspec
 
 from curate.identity import request_key
 from curate.providers.endpoint import Endpoint
-from curate.providers.faults import UNREADABLE, as_request_error, as_response, decoded, extra_missing, without_key
+from curate.providers.faults import (
+    UNREADABLE,
+    as_request_error,
+    as_response,
+    as_table,
+    decoded,
+    extra_missing,
+    unreadable_line,
+    without_key,
+)
 from curate.providers.lines import json_lines
 from curate.providers.posting import Posting
 from schemas.errors import ProviderBusyError, RequestError, UndecidedBatchError
@@ -34,6 +43,7 @@ class AnthropicProvider:
 
     def __init__(self, model: str, sampling: Sampling, endpoint: Endpoint, extra_body: Mapping[str, Any]) -> None:
         try:
+            import aiohttp
             import anthropic
             import httpx2
         except ImportError as error:
@@ -41,7 +51,7 @@ class AnthropicProvider:
         self._model, self._sampling, self._key, self._extra_body = model, sampling, endpoint.key, dict(extra_body)
         self._posting = Posting(endpoint, "/v1/messages")
         self._response_type = httpx2.Response
-        self._errors = (anthropic.AnthropicError, httpx2.HTTPError)
+        self._errors = (anthropic.AnthropicError, httpx2.HTTPError, aiohttp.ClientError)
         limits = httpx2.Limits(max_connections=endpoint.max_in_flight, max_keepalive_connections=endpoint.max_in_flight)
         self._client = anthropic.AsyncAnthropic(
             api_key=endpoint.key,
@@ -182,7 +192,7 @@ def _tokens(told: object) -> int:
 class _Result(msgspec.Struct):
     type: str
     message: msgspec.Raw = msgspec.Raw()
-    error: dict[str, Any] | None = None
+    error: Any = None
 
 
 class _Line(msgspec.Struct):
@@ -191,13 +201,16 @@ class _Line(msgspec.Struct):
 
 
 def _batch_result(raw: bytes) -> tuple[str, Response | RequestError]:
-    line = msgspec.json.decode(raw, type=_Line)
+    try:
+        line = msgspec.json.decode(raw, type=_Line)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return unreadable_line(raw)
     result = line.result
     if result.type == "succeeded":
         return line.custom_id, Response(bytes(result.message))
     if result.type != "errored":
         return line.custom_id, ProviderBusyError(f"batch_{result.type}", f"the call is {result.type}")
-    error = (result.error or {}).get("error") or result.error or {}
+    error = as_table(as_table(result.error).get("error")) or as_table(result.error)
     words = str(error.get("message") or error)[:2000]
     if error.get("type") in {"invalid_request_error", "request_too_large"}:
         return line.custom_id, RequestError("refused_request", words)

@@ -1,6 +1,7 @@
 """What an SDK's error means for a request: passing, permanent, or the end of the provider."""
 
 import json
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -12,6 +13,9 @@ from schemas.records import Response
 
 PASSING = {408, 409, 425, 429, 500, 502, 503, 504, 529}
 RATE_LIMITED = {429, 529}
+SHORTEST_SECRET = 8
+"""A shorter key ("EMPTY", "test") is a placeholder for a server that checks none, and a word that answers may hold."""
+
 UNREADABLE = (AttributeError, KeyError, TypeError, ValueError, msgspec.DecodeError)
 """What an SDK or a parser raises at a web page, or at JSON of another shape, that was sent as a success."""
 
@@ -28,12 +32,13 @@ def as_request_error(error: Exception, key: str) -> RequestError:
 def as_response(body: bytes, headers: Mapping[str, str], key: str) -> Response:
     """A raw reply; a server that repeats the key in its body or as its id does not bring it into the ledger."""
     request_id = headers.get("x-request-id") or headers.get("request-id") or ""
-    return Response(without_key(body, key), masked(request_id, key), rate_limits(headers))
+    request_id = masked(request_id.encode("ascii", "replace").decode("ascii"), key)
+    return Response(without_key(body, key), request_id, rate_limits(headers))
 
 
 def without_key(body: bytes, key: str) -> bytes:
     """Raw bytes without the key."""
-    return body if key == "none" else body.replace(key.encode("utf-8"), b"***")
+    return body.replace(key.encode("utf-8"), b"***") if len(key) >= SHORTEST_SECRET else body
 
 
 def by_status(status: int, reply: Response, headers: Mapping[str, str]) -> RequestError:
@@ -58,12 +63,27 @@ def decoded(response: bytes) -> Any:
     return reply
 
 
+def unreadable_line(raw: bytes) -> tuple[str, RequestError]:
+    """A line of a batch's results that is not what the protocol says, under the call that it names, if any."""
+    named = re.search(rb'"custom_id"\s*:\s*"([0-9a-f]{64})"', raw)
+    error = ProviderBusyError("malformed", f"a line of the results cannot be read: {raw[:300]!r}")
+    error.response, error.is_possibly_paid = Response(raw), True
+    return named.group(1).decode("ascii") if named else "", error
+
+
+def as_table(told: object) -> dict[str, Any]:
+    """A JSON object, empty where a server told something else: an odd usage does not make an answer malformed."""
+    return told if isinstance(told, dict) else {}
+
+
 def extra_missing(library: str) -> MissingExtraError:
     """The error for an SDK that is not installed."""
     return MissingExtraError(f"the {library} provider", library, "llm")
 
 
 def _kind(status: int, words: str, headers: Mapping[str, str]) -> RequestError:
+    if 300 <= status < 400:
+        return ProviderDownError("redirected", f"{words}: base_url must be the final address")
     if status in {401, 403}:
         return ProviderDownError("unauthorized", words)
     if status == 402 or (status == 429 and "insufficient_quota" in words):
@@ -85,10 +105,10 @@ def _without_status(error: Exception, key: str) -> RequestError:
         return unreadable
     cause = error.__cause__
     detail = f"{words} ({masked(str(cause), key)})" if cause is not None and str(cause) else words
+    if type(cause).__name__ in {"ConnectError", "ConnectTimeout"}:
+        return ProviderBusyError("unreachable", detail[:2000])
     if "Timeout" in type(error).__name__:
         found = ProviderBusyError("timeout", detail[:2000])
-    elif "ConnectError" in type(cause).__name__:
-        return ProviderBusyError("unreachable", detail[:2000])
     else:
         found = ProviderBusyError("connection_lost", detail[:2000])
     found.is_possibly_paid = True
@@ -97,4 +117,4 @@ def _without_status(error: Exception, key: str) -> RequestError:
 
 def masked(text: str, key: str) -> str:
     """A text without the key."""
-    return text if key == "none" else text.replace(key, "***")
+    return text.replace(key, "***") if len(key) >= SHORTEST_SECRET else text

@@ -11,9 +11,12 @@ from curate.providers.faults import (
     UNREADABLE,
     as_request_error,
     as_response,
+    as_table,
     by_status,
     decoded,
     extra_missing,
+    masked,
+    unreadable_line,
     without_key,
 )
 from curate.providers.lines import json_lines
@@ -21,7 +24,13 @@ from curate.providers.posting import Posting
 from schemas.errors import ProviderBusyError, RequestError
 from schemas.records import BatchState, Completion, CompletionRequest, Response, Sampling, Turn
 
-FINISH_REASONS = {"stop": "stop", "length": "length", "content_filter": "content_filter"}
+FINISH_REASONS = {
+    "stop": "stop",
+    "eos_token": "stop",
+    "stop_sequence": "stop",
+    "length": "length",
+    "content_filter": "content_filter",
+}
 PATHS = {"chat": "/chat/completions", "completions": "/completions"}
 ENDED = {"completed", "failed", "expired", "cancelled"}
 MARK = "curate_batch"
@@ -35,6 +44,7 @@ class OpenAIProvider:
 
     def __init__(self, model: str, sampling: Sampling, endpoint: Endpoint, dialect: Dialect) -> None:
         try:
+            import aiohttp
             import httpx2
             import openai
         except ImportError as error:
@@ -44,7 +54,7 @@ class OpenAIProvider:
         self._path = PATHS[dialect.protocol]
         self._posting = Posting(endpoint, self._path)
         self._response_type = httpx2.Response
-        self._errors = (openai.OpenAIError, httpx2.HTTPError)
+        self._errors = (openai.OpenAIError, httpx2.HTTPError, aiohttp.ClientError)
         limits = httpx2.Limits(max_connections=endpoint.max_in_flight, max_keepalive_connections=endpoint.max_in_flight)
         self._client = openai.AsyncOpenAI(
             api_key=endpoint.key,
@@ -167,7 +177,7 @@ class OpenAIProvider:
         counts = batch.request_counts
         words = "; ".join(str(one.message) for one in (batch.errors.data or [])) if batch.errors else ""
         done = counts.completed + counts.failed if counts else 0
-        return BatchState(batch.status in ENDED, batch.status, done, words[:2000])
+        return BatchState(batch.status in ENDED, batch.status, done, masked(words, self._key)[:2000])
 
     async def batch_results(self, remote_id: str) -> AsyncIterator[tuple[str, Response | RequestError]]:
         """Each finished call by request id: its reply, or what went wrong with it. Raises RequestError."""
@@ -201,22 +211,26 @@ def plain_text(turns: Sequence[Turn]) -> str:
 
 class _Reply(msgspec.Struct):
     status_code: int
-    body: msgspec.Raw
+    body: msgspec.Raw = msgspec.Raw()
     request_id: str | None = None
 
 
 class _Line(msgspec.Struct):
     custom_id: str
     response: _Reply | None = None
-    error: dict[str, Any] | None = None
+    error: Any = None
 
 
 def _batch_result(raw: bytes) -> tuple[str, Response | RequestError]:
-    line = msgspec.json.decode(raw, type=_Line)
+    try:
+        line = msgspec.json.decode(raw, type=_Line)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return unreadable_line(raw)
     if line.response is not None and line.response.status_code == 200:
         return line.custom_id, Response(bytes(line.response.body), line.response.request_id or "")
     if line.response is not None:
         reply = Response(bytes(line.response.body), line.response.request_id or "")
         return line.custom_id, by_status(line.response.status_code, reply, {})
-    error = line.error or {}
-    return line.custom_id, ProviderBusyError(str(error.get("code") or "batch_error"), str(error.get("message") or ""))
+    error = as_table(line.error)
+    words = str(error.get("message") or line.error)[:2000]
+    return line.custom_id, ProviderBusyError(str(error.get("code") or "batch_error"), words)

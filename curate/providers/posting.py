@@ -55,10 +55,10 @@ class Posting:
         try:
             async with self._session.post(self._url, data=body, headers=self._headers, proxy=self._proxy) as response:
                 content = await response.read()
+        except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:
+            raise ProviderBusyError("unreachable", masked(str(error), key)) from error
         except TimeoutError as error:
             raise _not_answered("timeout", error, key) from error
-        except aiohttp.ClientConnectorError as error:
-            raise ProviderBusyError("unreachable", masked(str(error), key)) from error
         except (aiohttp.ClientError, OSError, ValueError) as error:
             raise _not_answered("connection_lost", error, key) from error
         reply = as_response(content, response.headers, key)

@@ -104,6 +104,9 @@ def ruling(read: Callable[[bytes], Completion], response: bytes, asked_model: st
     if completion.finish_reason == "length":
         detail = f"cut off after {completion.output_tokens} tokens: raise max_tokens"
         return Ruling(Verdict.TRUNCATED, completion, detail)
+    if completion.finish_reason == "other":
+        detail = "the server did not end it as answers end (a tool call, an abort, a reason that is not known)"
+        return Ruling(Verdict.TRUNCATED, completion, detail)
     is_blank = not completion.text.strip()
     if completion.finish_reason == "content_filter" or (completion.finish_reason == "refusal" and is_blank):
         return Ruling(Verdict.FILTERED, completion, completion.text[:300] or "the server filtered the reply")

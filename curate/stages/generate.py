@@ -83,7 +83,9 @@ def run(pipeline: Pipeline, store: RunStore, key: dict[str, Any], progress: Prog
             planned += answers.height + failures.height
             draft.write("answers", answers)
             draft.write("failures", failures)
-        draft.publish(rows_in=planned)
+        config = pipeline.config.generate
+        first = store.published("filter").rows("prompts") * config.answers_per_prompt * config.samples_per_model
+        draft.publish(rows_in=max(planned, first) if config.fallback else first)
 
 
 def dry_run(pipeline: Pipeline, store: RunStore) -> list[Estimate]:
