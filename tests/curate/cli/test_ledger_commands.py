@@ -64,9 +64,14 @@ def test_the_same_as_json(config):
 
 def test_skip_and_resend_undo_each_other(config):
     assert ledger(config, "skip").stdout.startswith("1 requests will not be sent again")
-    assert (shown(config)["sent"][0]["skipped"], shown(config)["sent"][0]["possibly_paid"]) == (1, 0)
+    assert skipped_and_possibly_paid(config) == (1, 0)
     assert json.loads(ledger(config, "resend", "--json").stdout)["count"] == 1
-    assert (shown(config)["sent"][0]["skipped"], shown(config)["sent"][0]["possibly_paid"]) == (0, 1)
+    assert skipped_and_possibly_paid(config) == (0, 1)
+
+
+def skipped_and_possibly_paid(config: Path) -> tuple[int, int]:
+    sent = shown(config)["sent"][0]
+    return sent["skipped"], sent["possibly_paid"]
 
 
 def test_an_export_goes_to_a_file_and_says_how_much(config, tmp_path):

@@ -21,9 +21,6 @@ def test_a_dry_run_shows_the_day_of_each_price_and_sends_nothing(served, server)
     out = curate("run", "--stage", "generate", "--dry-run", cwd=folder).stdout
     assert "price of" in out
     assert "2026-11-01" in out
-    (found,) = json.loads(curate("run", "--stage", "generate", "--dry-run", "--json", cwd=folder).stdout)
-    assert (found["to_send"], found["output_tokens_at_most"], found["priced_on"]) == (5, 500, "2026-11-01")
-    assert 0.002 < found["cost_usd_at_most"] < 0.01
     assert not server.asked
 
 
