@@ -44,19 +44,13 @@ def account(what: str, limit_usd: Decimal | None, spent_nano_usd: int) -> Accoun
     return Account(what, None if limit_usd is None else int(limit_usd * 10**9), spent_nano_usd)
 
 
-def left_usd(one: Account) -> str:
-    """What may still be spent, in words."""
-    spent = f"{one.spent_nano_usd / 1e9:,.6f}"
-    return f"{one.what} (budget_usd = {(one.limit_nano_usd or 0) / 1e9:g}, spent or in flight {spent})"
-
-
 def reserve(accounts: Sequence[Account], nano_usd: int) -> tuple[Room, str]:
     """Reserve on all accounts or on none; else the room of the first that has none, and what it is."""
-    rooms = [(one.room(nano_usd), one) for one in accounts]
+    rooms = [(one.room(nano_usd), one.what) for one in accounts]
     for wanted in (Room.NEVER, Room.LATER):
-        for room, one in rooms:
+        for room, what in rooms:
             if room is wanted:
-                return room, left_usd(one)
+                return room, what
     for one in accounts:
         one.reserved_nano_usd += nano_usd
     return Room.NOW, ""

@@ -75,7 +75,11 @@ class Running:
             return trial
         model.held = trial
         if room is Room.NEVER:
-            model.stop(f"the budget of {what} is used up: the next call could cost {worst / 1e9:,.6f} USD")
+            full = next(one for one in model.accounts if one.what == what)
+            model.stop(
+                f"the budget of {what} is used up: {full.spent_nano_usd / 1e9:,.6f} of budget_usd = "
+                f"{(full.limit_nano_usd or 0) / 1e9:g} are spent, and the next call can cost {worst / 1e9:,.6f}"
+            )
             self.ring()
         return None
 
