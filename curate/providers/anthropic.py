@@ -59,7 +59,7 @@ class AnthropicProvider:
             max_retries=0,
             timeout=endpoint.timeout_s,
             http_client=anthropic.DefaultAioHttpClient(
-                timeout=endpoint.timeout_s, limits=limits, event_hooks=self._posting.hooks
+                timeout=endpoint.timeout_s, limits=limits, event_hooks=self._posting.hooks, follow_redirects=False
             ),
         )
 
@@ -91,7 +91,7 @@ class AnthropicProvider:
         reply: Any = decoded(response)
         try:
             text = "".join(block["text"] for block in reply["content"] if block["type"] == "text")
-            usage = reply.get("usage") or {}
+            usage = as_table(reply.get("usage"))
             reason = FINISH_REASONS.get(reply.get("stop_reason") or "end_turn", "other")
             cached, written = (_tokens(usage.get(f"cache_{what}_input_tokens")) for what in ("read", "creation"))
             fresh = usage.get("input_tokens")

@@ -62,7 +62,7 @@ class OpenAIProvider:
             max_retries=0,
             timeout=endpoint.timeout_s,
             http_client=openai.DefaultAioHttpClient(
-                timeout=endpoint.timeout_s, limits=limits, event_hooks=self._posting.hooks
+                timeout=endpoint.timeout_s, limits=limits, event_hooks=self._posting.hooks, follow_redirects=False
             ),
         )
 
@@ -123,8 +123,8 @@ class OpenAIProvider:
                 text = choice["text"]
             if not isinstance(text, str):
                 text = "".join(part["text"] for part in text if part.get("type") == "text")
-            usage = reply.get("usage") or {}
-            cached = (usage.get("prompt_tokens_details") or {}).get("cached_tokens")
+            usage = as_table(reply.get("usage"))
+            cached = as_table(usage.get("prompt_tokens_details")).get("cached_tokens")
             tokens = (usage.get("prompt_tokens"), usage.get("completion_tokens"), cached)
             return Completion(text, reason, *tokens, model=str(reply.get("model") or ""))
         except (KeyError, IndexError, TypeError, AttributeError) as error:

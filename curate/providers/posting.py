@@ -53,7 +53,9 @@ class Posting:
 
         key = self._endpoint.key
         try:
-            async with self._session.post(self._url, data=body, headers=self._headers, proxy=self._proxy) as response:
+            async with self._session.post(
+                self._url, data=body, headers=self._headers, proxy=self._proxy, allow_redirects=False
+            ) as response:
                 content = await response.read()
         except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:
             raise ProviderBusyError("unreachable", masked(str(error), key)) from error

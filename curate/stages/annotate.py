@@ -67,7 +67,7 @@ def run(pipeline: Pipeline, store: RunStore, key: dict[str, Any], progress: Prog
 
 def dry_run(pipeline: Pipeline, store: RunStore) -> list[Estimate]:
     """What a run would send now, annotator by annotator: the plan less the ledger. People are not in it."""
-    return dry_estimate(_asks(pipeline, store), pipeline.workdir / "ledger.sqlite")
+    return dry_estimate(_asks(pipeline, store), pipeline.workdir / "ledger.sqlite", NAME)
 
 
 async def _ask(pipeline: Pipeline, store: RunStore, ledger: Ledger, progress: Progress) -> list[Annotator | None]:
