@@ -1,7 +1,7 @@
 """Sends request bodies as a vendor's SDK does, at a third of its CPU time.
 
 The SDK makes the first call, and the headers that it sent (authentication, versions) are those of all others, which go
-straight over its own HTTP library. Measured: 1.7 ms CPU a call by the SDK, 0.5 ms this way (bench/results/generate.md).
+straight over its own HTTP library. 2,000 calls at 256 in flight on 2026-11-24: 1.7 ms CPU a call by the SDK, 0.5 ms so.
 """
 
 from collections.abc import Awaitable, Callable
