@@ -104,7 +104,7 @@ def _drained_by_ctrl_c(running: Running, progress: Progress) -> Iterator[None]:
     try:
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(number, interrupted)
-    except (ValueError, RuntimeError, NotImplementedError):
+    except (ValueError, RuntimeError):
         yield  # not in the main thread: signals are the caller's business
         return
     try:
