@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Iterable, Mapping
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -25,8 +26,13 @@ def request_key(provider: str, model: str, body: bytes, sample_index: int = 0) -
 
     The first element is the version of this key's make-up: raise it when that changes.
     """
-    head = msgspec.json.encode([1, provider, model, sample_index])
-    return hashlib.sha256(head + b"\n" + body).hexdigest()
+    return hashlib.sha256(_head(provider, model, sample_index) + body).hexdigest()
+
+
+@lru_cache(maxsize=1024)
+def _head(provider: str, model: str, sample_index: int) -> bytes:
+    """What stands before the body in a request's key: the same for all calls of a model."""
+    return msgspec.json.encode([1, provider, model, sample_index]) + b"\n"
 
 
 def fingerprint(key: Mapping[str, Any]) -> str:

@@ -106,7 +106,7 @@ def test_a_key_that_a_server_repeats_everywhere_is_in_no_file_and_on_no_stream(a
     server.faults = [
         *((status, {**headers, "Retry-After": "0.05"}, words) for status in (429, 500, 503, 529, 400, 422)),
         *((200, headers, words), (200, page, f"<html>{SECRET}</html>".encode()), (200, headers, SECRET.encode())),
-        *((status, headers, words) for status in (409, 302, 418)),
+        *((status, headers, words) for status in (409, 410, 418)),
     ]
     server.answer = lambda prompt: f"{prompt} {SECRET}"
     server.reports_model = f"m/{SECRET}/m"
