@@ -2,7 +2,9 @@
 
 import json
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -10,7 +12,12 @@ from curate.config.model import Pipeline
 from curate.config.reading import read_pipeline
 from curate.identity import file_hash
 from curate.pipeline import run_all
+from tests.llm_server import LLMServer, llm_server
 from tests.small import write_small_pipeline
+
+if TYPE_CHECKING:
+    import anthropic
+    import openai
 
 ROOT = Path(__file__).parent.parent
 REAL_DATA = ROOT.parent / "shared" / "data"
@@ -20,6 +27,31 @@ def needs_real_data() -> None:
     """Skip, and say so, where the real prompts, answers and corrections do not lie beside the checkout."""
     if not (REAL_DATA / "README.md").is_file():
         pytest.skip(f"NOT TESTED ON REAL DATA: there is none at {REAL_DATA}")
+
+
+@pytest.fixture
+def server() -> Iterator[LLMServer]:
+    """A model server that answers by a rule and fails as it is told."""
+    with llm_server() as running:
+        yield running
+
+
+@pytest.fixture
+def openai_client(server: LLMServer) -> "Iterator[openai.OpenAI]":
+    """The vendor's own SDK on the server."""
+    import openai
+
+    with openai.OpenAI(base_url=f"{server.url}/v1", api_key="key", max_retries=0, timeout=5) as client:
+        yield client
+
+
+@pytest.fixture
+def anthropic_client(server: LLMServer) -> "Iterator[anthropic.Anthropic]":
+    """The vendor's own SDK on the server."""
+    import anthropic
+
+    with anthropic.Anthropic(base_url=server.url, api_key="key", max_retries=0, timeout=5) as client:
+        yield client
 
 
 @pytest.fixture

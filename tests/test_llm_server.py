@@ -4,36 +4,16 @@ import asyncio
 import json
 import re
 import time
-from collections.abc import Iterator
 from datetime import UTC, datetime
 
 import aiohttp
-import anthropic
 import openai
 import pytest
 
-from tests.llm_server import FATAL_KEY, FAULT_NAMES, LLMServer, llm_server
+from tests.llm_server import FATAL_KEY, FAULT_NAMES, llm_server
 
 PATHS = {"chat": "/v1/chat/completions", "text": "/v1/completions", "messages": "/v1/messages"}
 KINDS = pytest.mark.parametrize("kind", list(PATHS))
-
-
-@pytest.fixture
-def server() -> Iterator[LLMServer]:
-    with llm_server() as running:
-        yield running
-
-
-@pytest.fixture
-def openai_client(server: LLMServer) -> Iterator[openai.OpenAI]:
-    with openai.OpenAI(base_url=f"{server.url}/v1", api_key="key", max_retries=0, timeout=5) as client:
-        yield client
-
-
-@pytest.fixture
-def anthropic_client(server: LLMServer) -> Iterator[anthropic.Anthropic]:
-    with anthropic.Anthropic(base_url=server.url, api_key="key", max_retries=0, timeout=5) as client:
-        yield client
 
 
 def asked(kind: str, prompt: str = "one two") -> dict:

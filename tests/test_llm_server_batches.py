@@ -1,31 +1,10 @@
 """Batches on the test server, through the vendors' own SDKs."""
 
 import json
-from collections.abc import Iterator
 
 import anthropic
 import openai
 import pytest
-
-from tests.llm_server import LLMServer, llm_server
-
-
-@pytest.fixture
-def server() -> Iterator[LLMServer]:
-    with llm_server() as running:
-        yield running
-
-
-@pytest.fixture
-def openai_client(server: LLMServer) -> Iterator[openai.OpenAI]:
-    with openai.OpenAI(base_url=f"{server.url}/v1", api_key="key", max_retries=0, timeout=5) as client:
-        yield client
-
-
-@pytest.fixture
-def anthropic_client(server: LLMServer) -> Iterator[anthropic.Anthropic]:
-    with anthropic.Anthropic(base_url=server.url, api_key="key", max_retries=0, timeout=5) as client:
-        yield client
 
 
 def line(number: int, **changes: object) -> dict:

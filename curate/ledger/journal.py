@@ -9,7 +9,7 @@ import queue
 import sqlite3
 import threading
 from collections.abc import Iterable, Sequence
-from contextlib import closing, suppress
+from contextlib import ExitStack, closing, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -82,13 +82,11 @@ class Ledger:
         self._queue: queue.SimpleQueue[list[Write] | None] = queue.SimpleQueue()
         self._pending: list[Write] = []
         self._snapshot: Snapshot | None = None
-        self._reader = connect(path)
-        try:
+        with ExitStack() as on_failure:
+            self._reader = on_failure.enter_context(closing(connect(path)))
             migrate(self._reader, path)
-        except BaseException:
-            self._reader.close()
-            raise
-        self._writer = connect(path)
+            self._writer = connect(path)
+            on_failure.pop_all()
         self._thread = threading.Thread(target=self._write_all, name="ledger", daemon=True)
         self._thread.start()
 

@@ -52,15 +52,12 @@ class AnthropicProvider:
         self._posting = Posting(endpoint, "/v1/messages")
         self._response_type = httpx2.Response
         self._errors = (anthropic.AnthropicError, httpx2.HTTPError, aiohttp.ClientError)
-        limits = httpx2.Limits(max_connections=endpoint.max_in_flight, max_keepalive_connections=endpoint.max_in_flight)
         self._client = anthropic.AsyncAnthropic(
             api_key=endpoint.key,
             base_url=endpoint.base_url or "https://api.anthropic.com",
             max_retries=0,
             timeout=endpoint.timeout_s,
-            http_client=anthropic.DefaultAioHttpClient(
-                timeout=endpoint.timeout_s, limits=limits, event_hooks=self._posting.hooks, follow_redirects=False
-            ),
+            http_client=anthropic.DefaultAioHttpClient(**self._posting.client_options()),
         )
 
     def request(self, turns: Sequence[Turn], sample_index: int = 0) -> CompletionRequest:

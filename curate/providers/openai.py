@@ -55,15 +55,12 @@ class OpenAIProvider:
         self._posting = Posting(endpoint, self._path)
         self._response_type = httpx2.Response
         self._errors = (openai.OpenAIError, httpx2.HTTPError, aiohttp.ClientError)
-        limits = httpx2.Limits(max_connections=endpoint.max_in_flight, max_keepalive_connections=endpoint.max_in_flight)
         self._client = openai.AsyncOpenAI(
             api_key=endpoint.key,
             base_url=endpoint.base_url or "https://api.openai.com/v1",
             max_retries=0,
             timeout=endpoint.timeout_s,
-            http_client=openai.DefaultAioHttpClient(
-                timeout=endpoint.timeout_s, limits=limits, event_hooks=self._posting.hooks, follow_redirects=False
-            ),
+            http_client=openai.DefaultAioHttpClient(**self._posting.client_options()),
         )
 
     def request(self, turns: Sequence[Turn], sample_index: int = 0) -> CompletionRequest:

@@ -33,6 +33,14 @@ class Posting:
         """For the SDK's HTTP client."""
         return {"request": [self._see]}
 
+    def client_options(self) -> dict[str, Any]:
+        """How the SDK's HTTP client is made: as many connections as calls in flight, no host but the configured one."""
+        import httpx2
+
+        most, timeout_s = self._endpoint.max_in_flight, self._endpoint.timeout_s
+        limits = httpx2.Limits(max_connections=most, max_keepalive_connections=most)
+        return {"timeout": timeout_s, "limits": limits, "event_hooks": self.hooks, "follow_redirects": False}
+
     async def _see(self, request: Any) -> None:
         if request.method != "POST" or not request.url.path.endswith(self._path):
             return

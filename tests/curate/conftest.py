@@ -1,4 +1,4 @@
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -6,13 +6,7 @@ import pytest
 from curate.config.model import Pipeline
 from curate.config.reading import read_pipeline
 from tests.conftest import lines
-from tests.llm_server import LLMServer, llm_server
-
-
-@pytest.fixture
-def server() -> Iterator[LLMServer]:
-    with llm_server() as running:
-        yield running
+from tests.llm_server import LLMServer
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, get_args
 from aiohttp import web
 
 from tests.llm_server.asked import Kind, read_asked
-from tests.llm_server.batches import DAY_S, Batch, BatchRequest, Fate, cancel, find, is_ended_by_poll, page
+from tests.llm_server.batches import DAY_S, Batch, BatchRequest, Fate, cancel, find, is_ended_by_poll, page, register
 from tests.llm_server.completing import completion
 from tests.llm_server.errors import RefusedError, error_object
 from tests.llm_server.replies import encode
@@ -23,10 +23,7 @@ async def submit(server: "LLMServer", request: web.Request) -> dict[str, Any]:
     """POST /v1/messages/batches."""
     requests = _read_input((await request.json()).get("requests"), server.batch_requests_at_most)
     batch = Batch(f"msgbatch_{server.next_number()}", "anthropic", requests, time.time())
-    server.batches[batch.batch_id] = batch
-    for one in requests:
-        server.note(one.asked)
-    await server.call(server.after_batch_submitted)
+    await register(server, batch)
     return batch_object(server, batch)
 
 

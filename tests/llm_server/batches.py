@@ -61,6 +61,14 @@ class Batch:
         return sum(fate in fates for fate in self.fates.values())
 
 
+async def register(server: "LLMServer", batch: Batch) -> None:
+    """A batch has arrived: its requests count as asked, and the hook runs before the reply is sent."""
+    server.batches[batch.batch_id] = batch
+    for one in batch.requests:
+        server.note(one.asked)
+    await server.call(server.after_batch_submitted)
+
+
 def is_ended_by_poll(server: "LLMServer", batch: Batch) -> bool:
     """True where this look at the batch finds it ended for the first time; its fates are then drawn."""
     if batch.end is not None:

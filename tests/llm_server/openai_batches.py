@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 from aiohttp import web
 
-from tests.llm_server.batches import DAY_S, Batch, BatchRequest, cancel, find, is_ended_by_poll, page
+from tests.llm_server.batches import DAY_S, Batch, BatchRequest, cancel, find, is_ended_by_poll, page, register
 from tests.llm_server.completing import completion
 from tests.llm_server.errors import RefusedError, error_object
 from tests.llm_server.openai_files import listed, store, stored_file
@@ -32,10 +32,7 @@ async def submit(server: "LLMServer", request: web.Request) -> dict[str, Any]:
         f"batch_{server.next_number()}", "openai", requests, time.time(), body.get("metadata"),
         body["endpoint"], stored.file_id, complaints,
     )  # fmt: skip
-    server.batches[batch.batch_id] = batch
-    for one in requests:
-        server.note(one.asked)
-    await server.call(server.after_batch_submitted)
+    await register(server, batch)
     return batch_object(server, batch)
 
 
