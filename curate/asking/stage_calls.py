@@ -42,7 +42,7 @@ async def ask_all(asks: list[Ask], ledger: Ledger, stage: str, limits: Limits, p
                         tasks.create_task(Batcher(group[0], running, progress).run())
                     else:
                         tasks.create_task(Dispatcher(group, running).run())
-    except BaseExceptionGroup as group:
+    except ExceptionGroup as group:
         raise _first(group) from None
     finally:
         watcher.cancel()
@@ -81,8 +81,8 @@ def _groups(models: list[Model]) -> list[list[Model]]:
     return list(groups.values())
 
 
-def _first(group: BaseException) -> BaseException:
-    while isinstance(group, BaseExceptionGroup):
+def _first(group: Exception) -> Exception:
+    while isinstance(group, ExceptionGroup):
         group = group.exceptions[0]
     return group
 
