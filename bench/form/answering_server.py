@@ -8,12 +8,11 @@ Usage: python answering_server.py LATENCY_S REQUESTS_PER_MINUTE (0: no quota)
 import asyncio
 import json
 import math
+import re
 import sys
 import time
-from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
-
-from aiohttp import web
+from typing import ClassVar
 
 ANSWER = (
     "That depends on how much time there is. Start with the smallest part that works alone, try it on a quiet day, "
@@ -48,6 +47,8 @@ BODIES = {
 REJECTION = json.dumps(
     {"type": "error", "error": {"type": "rate_limit_error", "message": "too many requests"}}
 ).encode()
+REASONS = {200: "OK", 429: "Too Many Requests"}
+CONTENT_LENGTH = re.compile(rb"(?i)\r\ncontent-length: *(\d+)\r\n")
 
 
 class Quota:
@@ -89,41 +90,69 @@ class Quota:
         return max(1, math.ceil((1 - self._held) / self._per_s))
 
 
-def answering(latency_s: float, quota: Quota | None) -> Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]:
-    """The handler of all requests. GET /times gives [arrived, replied, status] of each call, GET /counts their number.
+class Answering(asyncio.Protocol):
+    """One connection. GET /times gives [arrived, replied, status] of each call, GET /counts their number.
 
-    One function and no router: the server shares the machine with what it measures.
+    HTTP/1.1 with Content-Length and nothing else, read by hand: the server shares two cores with what it measures.
     """
-    calls: list[tuple[float, float, int]] = []
 
-    async def handle(request: web.BaseRequest) -> web.StreamResponse:
-        if request.method == "GET":
-            counts = {"answered": sum(call[2] == 200 for call in calls), "calls": len(calls)}
-            return web.json_response(calls if request.path == "/times" else counts)
-        arrived = time.monotonic()
-        path = request.path
+    calls: ClassVar[list[tuple[float, float, int]]] = []
+    latency_s: ClassVar[float] = 0.0
+    quota: ClassVar[Quota | None] = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Remember where replies go."""
+        assert isinstance(transport, asyncio.Transport)
+        self._transport, self._buffer = transport, b""
+
+    def data_received(self, data: bytes) -> None:
+        """Answer each request that has come whole."""
+        self._buffer += data
+        while (end := self._buffer.find(b"\r\n\r\n")) >= 0:
+            length = CONTENT_LENGTH.search(self._buffer, 0, end + 2)
+            size = end + 4 + (int(length[1]) if length else 0)
+            if len(self._buffer) < size:
+                return
+            method, path, _ = self._buffer[: self._buffer.index(b"\r\n")].decode().split(" ")
+            self._buffer = self._buffer[size:]
+            if method == "GET":
+                self._count(path)
+            else:
+                self._answer(path)
+
+    def _count(self, path: str) -> None:
+        counts = {"answered": sum(call[2] == 200 for call in self.calls), "calls": len(self.calls)}
+        self._send(200, json.dumps(self.calls if path == "/times" else counts).encode(), {})
+
+    def _answer(self, path: str) -> None:
+        arrived, quota = time.monotonic(), self.quota
         is_admitted = quota is None or quota.admits()
         headers = {} if quota is None else quota.headers(path)
-        await request.read()
         if not is_admitted and quota is not None:
             headers["Retry-After"] = str(quota.retry_after_s())
-            calls.append((arrived, time.monotonic(), 429))
-            return web.Response(status=429, body=REJECTION, headers=headers, content_type="application/json")
-        if latency_s:
-            await asyncio.sleep(latency_s)
-        calls.append((arrived, time.monotonic(), 200))
-        return web.Response(body=BODIES[path], headers=headers, content_type="application/json")
+            self._reply(arrived, 429, REJECTION, headers)
+        elif self.latency_s:
+            later = asyncio.get_running_loop().call_later
+            later(self.latency_s, self._reply, arrived, 200, BODIES[path], headers)
+        else:
+            self._reply(arrived, 200, BODIES[path], headers)
 
-    return handle
+    def _reply(self, arrived: float, status: int, body: bytes, headers: dict[str, str]) -> None:
+        self.calls.append((arrived, time.monotonic(), status))
+        self._send(status, body, headers)
+
+    def _send(self, status: int, body: bytes, headers: dict[str, str]) -> None:
+        lines = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
+        head = f"HTTP/1.1 {status} {REASONS[status]}\r\nContent-Type: application/json\r\n{lines}"
+        self._transport.write(f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body)
 
 
 async def main(latency_s: float, requests_per_minute: float) -> None:
     """Serve until the process is ended."""
-    quota = Quota(requests_per_minute) if requests_per_minute else None
-    runner = web.ServerRunner(web.Server(answering(latency_s, quota), access_log=None))
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0, backlog=1024).start()
-    print(runner.addresses[0][1], flush=True)
+    Answering.latency_s = latency_s
+    Answering.quota = Quota(requests_per_minute) if requests_per_minute else None
+    server = await asyncio.get_running_loop().create_server(Answering, "127.0.0.1", 0, backlog=1024)
+    print(server.sockets[0].getsockname()[1], flush=True)
     await asyncio.Event().wait()
 
 

@@ -7,6 +7,7 @@ from curate.asking.pace import Pace, Width
 from curate.asking.retry import TOO_MUCH, Next, counts, decide, is_parked
 from curate.asking.running import Running, unusable
 from curate.asking.work import Model, Trial
+from curate.providers.verdict import Ruling
 from schemas.errors import ProviderBusyError, RequestError
 from schemas.records import Response
 
@@ -14,6 +15,9 @@ LONGEST_PROBE_S = 2.0
 """The first call goes alone, to learn from its headers and to spend one call on a wrong key; but not for longer."""
 
 MOST_PARKED = 5
+
+Intent = asyncio.Future[list[int]]
+"""An attempt's id, once it is on the disk."""
 
 
 class Dispatcher:
@@ -35,19 +39,31 @@ class Dispatcher:
         self._turn = 0
         self._random = random.Random(models[0].ask.name)
         self._clock = asyncio.get_running_loop().time
+        self._tasks = asyncio.TaskGroup()
 
     async def run(self) -> None:
         """Send until nothing is left, or until a drain has ended. Raises StoreError where the ledger fails."""
-        async with asyncio.TaskGroup() as tasks:
+        async with self._tasks:
             while not self._is_over():
                 self._bell.clear()  # before anything is looked at: what happens from here on wakes the sleep below
-                now = self._clock()
-                wait_s = self._wait_s(now)
-                chosen = self._next(now) if wait_s == 0.0 else None
-                if chosen is not None:
-                    tasks.create_task(self._send(*chosen))
+                if self._start_next():
+                    await asyncio.sleep(0)  # the first calls leave one by one, and so come back: bursts wait for bursts
                     continue
-                await self._sleep(wait_s or self._until_due_s(now))
+                now = self._clock()
+                await self._sleep(self._wait_s(now) or self._until_due_s(now))
+
+    def _start_next(self) -> bool:
+        """Send one call, if one may go now."""
+        now = self._clock()
+        if self._wait_s(now) != 0.0 or (chosen := self._next(now)) is None:
+            return False
+        model, trial = chosen
+        ask, intent = model.ask, None
+        if not ask.is_free:
+            running = self._running
+            intent = running.ledger.intend(trial.call.request, running.stage, ask.name, trial.reserved_nano_usd)
+        self._tasks.create_task(self._send(model, trial, intent))
+        return True
 
     def _is_over(self) -> bool:
         return (self._running.is_draining and not self._in_flight) or self._running.is_over
@@ -99,9 +115,13 @@ class Dispatcher:
             return model, trial
         return None
 
-    async def _send(self, model: Model, trial: Trial) -> None:
+    async def _send(self, model: Model, trial: Trial, intent: Intent | None) -> None:
+        """One call, whose place is the next one's as soon as its reply is here.
+
+        What the next one intends is written together with that reply: a kill repeats the width at most.
+        """
         try:
-            await self._attempt(model, trial)
+            answered = await self._attempt(model, trial, intent)
         finally:
             self._has_probed = True
             self._in_flight -= 1
@@ -109,12 +129,19 @@ class Dispatcher:
             if self._running.is_over:
                 self._running.ring()
             self._bell.set()
+        if answered is not None:
+            response, ruled, ended = answered
+            self._width.widen()
+            self._start_next()
+            used = await self._running.keep(model, trial, response, ruled, ended)
+            self._learn(response, trial, (used.input_tokens or 0) + (used.output_tokens or 0))
 
-    async def _attempt(self, model: Model, trial: Trial) -> None:
+    async def _attempt(
+        self, model: Model, trial: Trial, intent: Intent | None
+    ) -> tuple[Response, Ruling, tuple[int, int]] | None:
+        """A reply with its ruling, the attempt's id and milliseconds; None after a fault, which is then dealt with."""
         ask, request, running = model.ask, trial.call.request, self._running
-        attempt_id = 0
-        if not ask.is_free:
-            attempt_id = await running.ledger.intend(request, running.stage, ask.name, trial.reserved_nano_usd)
+        (attempt_id,) = (0,) if intent is None else await intent
         trial.sent_at = self._clock()
         if trial.first_sent_at is None:
             trial.first_sent_at = trial.sent_at
@@ -127,16 +154,13 @@ class Dispatcher:
         except RequestError as caught:
             error = caught
         else:
-            ended = (attempt_id, self._milliseconds(trial))
             ruled = running.rule(ask, response.body)
             if ruled.completion is not None:
-                self._width.widen()
-                used = await running.keep(model, trial, response, ruled, ended)
-                self._learn(response, trial, (used.input_tokens or 0) + (used.output_tokens or 0))
-                return
+                return response, ruled, (attempt_id, self._milliseconds(trial))
             error = unusable(ruled, response)
         self._learn(error.response, trial, trial.reserved_tokens)
         await self._after_fault(model, trial, error, attempt_id)
+        return None
 
     async def _after_fault(self, model: Model, trial: Trial, error: RequestError, attempt_id: int) -> None:
         running, policy, now = self._running, model.ask.policy, self._clock()

@@ -8,6 +8,8 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Protocol
 
+import msgspec
+
 from curate.asking.money import Account
 from curate.asking.retry import Policy
 from curate.config.calls import CallConfig
@@ -26,8 +28,7 @@ class Asker(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
-class Call:
+class Call(msgspec.Struct, frozen=True):
     """One request of the plan. instead: who is asked where no answer came, by the number of the model, and its call."""
 
     request: CompletionRequest

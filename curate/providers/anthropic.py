@@ -2,7 +2,8 @@
 
 from collections.abc import AsyncGenerator, Collection, Mapping, Sequence
 from contextlib import aclosing
-from typing import Any
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
@@ -11,7 +12,6 @@ from curate.providers.endpoint import Endpoint
 from curate.providers.faults import (
     UNREADABLE,
     as_request_error,
-    as_response,
     as_table,
     decoded,
     extra_missing,
@@ -19,9 +19,12 @@ from curate.providers.faults import (
     without_key,
 )
 from curate.providers.lines import json_lines
-from curate.providers.posting import Posting
+from curate.providers.posting import Posting, sdk_options
 from schemas.errors import ProviderBusyError, RequestError, UndecidedBatchError
 from schemas.records import BatchState, Completion, CompletionRequest, Response, Sampling, Turn
+
+if TYPE_CHECKING:
+    import anthropic
 
 FINISH_REASONS = {
     "end_turn": "stop",
@@ -30,6 +33,10 @@ FINISH_REASONS = {
     "model_context_window_exceeded": "length",
     "refusal": "refusal",
 }
+VERSION = "2026-10-21"
+"""Of the protocol, as anthropic 2.12 sends it; a test compares."""
+
+MESSAGES = "/v1/messages"
 BATCHES = "/v1/messages/batches"
 CLOCK_SKEW_S = 300.0
 LONGEST_SUBMISSION_S = 3600.0
@@ -37,28 +44,37 @@ LONGEST_SUBMISSION_S = 3600.0
 
 
 class AnthropicProvider:
-    """One model behind one base URL. The SDK carries authentication and connections; it neither retries nor parses."""
+    """One model behind one base URL. Calls are posted as they are; the SDK is there for batches."""
 
     kind = "anthropic"
 
     def __init__(self, model: str, sampling: Sampling, endpoint: Endpoint, extra_body: Mapping[str, Any]) -> None:
+        self._model, self._sampling, self._endpoint, self._extra_body = model, sampling, endpoint, dict(extra_body)
+        self._key, self._base_url = endpoint.key, endpoint.base_url or "https://api.anthropic.com"
+        self._posting = Posting(endpoint, self._base_url, _headers(endpoint))
+
+    @cached_property
+    def _client(self) -> "anthropic.AsyncAnthropic":
+        """The SDK, which knows batches."""
         try:
-            import aiohttp
             import anthropic
-            import httpx2
         except ImportError as error:
             raise extra_missing("anthropic") from error
-        self._model, self._sampling, self._key, self._extra_body = model, sampling, endpoint.key, dict(extra_body)
-        self._posting = Posting(endpoint, "/v1/messages")
-        self._response_type = httpx2.Response
-        self._errors = (anthropic.AnthropicError, httpx2.HTTPError, aiohttp.ClientError)
-        self._client = anthropic.AsyncAnthropic(
-            api_key=endpoint.key,
-            base_url=endpoint.base_url or "https://api.anthropic.com",
+        return anthropic.AsyncAnthropic(
+            api_key=self._key,
+            base_url=self._base_url,
             max_retries=0,
-            timeout=endpoint.timeout_s,
-            http_client=anthropic.DefaultAioHttpClient(**self._posting.client_options()),
+            timeout=self._endpoint.timeout_s,
+            http_client=anthropic.DefaultAioHttpClient(**sdk_options(self._endpoint)),
         )
+
+    @cached_property
+    def _errors(self) -> tuple[type[Exception], ...]:
+        import aiohttp
+        import anthropic
+        import httpx2
+
+        return anthropic.AnthropicError, httpx2.HTTPError, aiohttp.ClientError, *UNREADABLE
 
     def request(self, turns: Sequence[Turn], sample_index: int = 0) -> CompletionRequest:
         """System turns become the `system` field; seed and repetition_penalty do not exist in this protocol."""
@@ -70,7 +86,7 @@ class AnthropicProvider:
                 "model": self._model,
                 "max_tokens": sampling.max_tokens,
                 **({"system": system} if system else {}),
-                "messages": [{"role": turn.role, "content": turn.text} for turn in turns if turn.role != "system"],
+                "messages": [turn for turn in turns if turn.role != "system"],
                 **{name: value for name, value in settings.items() if value is not None},
                 **self._extra_body,
             }
@@ -79,9 +95,7 @@ class AnthropicProvider:
 
     async def complete(self, request: CompletionRequest) -> Response:
         """The raw reply. Raises RequestError or one of its kinds."""
-        if self._posting.is_ready:
-            return await self._posting.post(request.body)
-        return await self._post("/v1/messages", request.body)
+        return await self._posting.post(MESSAGES, request.body)
 
     def read(self, response: bytes) -> Completion:
         """All text blocks. Raises RequestError of kind malformed or error_reply."""
@@ -102,7 +116,7 @@ class AnthropicProvider:
         """Hand calls over as one batch; its id. This protocol takes no mark. Raises RequestError."""
         del mark
         entries = [{"custom_id": one.request_id, "params": msgspec.Raw(one.body)} for one in requests]
-        made = await self._post(BATCHES, msgspec.json.encode({"requests": entries}))
+        made = await self._posting.post(BATCHES, msgspec.json.encode({"requests": entries}))
         try:
             return str(msgspec.json.decode(made.body)["id"])
         except UNREADABLE as error:
@@ -131,7 +145,7 @@ class AnthropicProvider:
                     at_work = batch.id
                 elif now.results_url and await self._is_of(batch.id, request_ids):
                     return batch.id
-        except (*self._errors, *UNREADABLE) as error:
+        except self._errors as error:
             raise as_request_error(error, self._key) from error
         if at_work:
             raise UndecidedBatchError("batch_undecided", f"{at_work} is at work and may be ours")
@@ -147,7 +161,7 @@ class AnthropicProvider:
         """How far a batch is. Raises RequestError."""
         try:
             batch = await self._client.messages.batches.retrieve(remote_id)
-        except (*self._errors, *UNREADABLE) as error:
+        except self._errors as error:
             raise as_request_error(error, self._key) from error
         counts = batch.request_counts
         done = counts.succeeded + counts.errored + counts.canceled + counts.expired
@@ -160,25 +174,18 @@ class AnthropicProvider:
             async with batches.results(remote_id) as stream:
                 async for line in json_lines(stream.iter_bytes()):
                     yield _batch_result(without_key(line, self._key))
-        except (*self._errors, *UNREADABLE) as error:
+        except self._errors as error:
             raise as_request_error(error, self._key) from error
 
     async def close(self) -> None:
         """Close the connections."""
         await self._posting.close()
-        await self._client.close()
+        if "_client" in self.__dict__:
+            await self._client.close()
 
-    async def _post(self, path: str, body: bytes) -> Response:
-        try:
-            response = await self._client.post(
-                path,
-                content=body,
-                cast_to=self._response_type,
-                options={"headers": {"Content-Type": "application/json"}},
-            )
-        except self._errors as error:
-            raise as_request_error(error, self._key) from error
-        return as_response(bytes(response.content), response.headers, self._key)
+
+def _headers(endpoint: Endpoint) -> dict[str, str]:
+    return {"Authorization": f"Bearer {endpoint.key}", "anthropic-version": VERSION}
 
 
 def _tokens(told: object) -> int:

@@ -1,7 +1,9 @@
 """OpenAI's protocol, chat and plain completions, as spoken by OpenAI, vLLM, TGI, Ollama, llama.cpp and others."""
 
+import os
 from collections.abc import AsyncIterator, Collection, Sequence
-from typing import Any
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
@@ -10,7 +12,6 @@ from curate.providers.endpoint import Dialect, Endpoint
 from curate.providers.faults import (
     UNREADABLE,
     as_request_error,
-    as_response,
     as_table,
     by_status,
     decoded,
@@ -20,9 +21,12 @@ from curate.providers.faults import (
     without_key,
 )
 from curate.providers.lines import json_lines
-from curate.providers.posting import Posting
+from curate.providers.posting import Posting, sdk_options
 from schemas.errors import ProviderBusyError, RequestError
 from schemas.records import BatchState, Completion, CompletionRequest, Response, Sampling, Turn
+
+if TYPE_CHECKING:
+    import openai
 
 FINISH_REASONS = {
     "stop": "stop",
@@ -35,33 +39,43 @@ PATHS = {"chat": "/chat/completions", "completions": "/completions"}
 ENDED = {"completed", "failed", "expired", "cancelled"}
 MARK = "curate_batch"
 CLOCK_SKEW_S = 300.0
+ENCODE = msgspec.json.Encoder().encode
 
 
 class OpenAIProvider:
-    """One model behind one base URL. The SDK carries authentication and connections; it neither retries nor parses."""
+    """One model behind one base URL. Calls are posted as they are; the SDK is there for batches."""
 
     kind = "openai"
 
     def __init__(self, model: str, sampling: Sampling, endpoint: Endpoint, dialect: Dialect) -> None:
+        self._model, self._sampling, self._endpoint, self._dialect = model, sampling, endpoint, dialect
+        self._key, self._base_url = endpoint.key, endpoint.base_url or "https://api.openai.com/v1"
+        self._bodies: dict[int, tuple[bytes, bytes]] = {}
+        self._path = PATHS[dialect.protocol]
+        self._posting = Posting(endpoint, self._base_url, _headers(endpoint))
+
+    @cached_property
+    def _client(self) -> "openai.AsyncOpenAI":
+        """The SDK, which knows files and batches."""
         try:
-            import aiohttp
-            import httpx2
             import openai
         except ImportError as error:
             raise extra_missing("openai") from error
-        self._model, self._sampling, self._key, self._dialect = model, sampling, endpoint.key, dialect
-        self._bodies: dict[int, tuple[bytes, bytes]] = {}
-        self._path = PATHS[dialect.protocol]
-        self._posting = Posting(endpoint, self._path)
-        self._response_type = httpx2.Response
-        self._errors = (openai.OpenAIError, httpx2.HTTPError, aiohttp.ClientError)
-        self._client = openai.AsyncOpenAI(
-            api_key=endpoint.key,
-            base_url=endpoint.base_url or "https://api.openai.com/v1",
+        return openai.AsyncOpenAI(
+            api_key=self._key,
+            base_url=self._base_url,
             max_retries=0,
-            timeout=endpoint.timeout_s,
-            http_client=openai.DefaultAioHttpClient(**self._posting.client_options()),
+            timeout=self._endpoint.timeout_s,
+            http_client=openai.DefaultAioHttpClient(**sdk_options(self._endpoint)),
         )
+
+    @cached_property
+    def _errors(self) -> tuple[type[Exception], ...]:
+        import aiohttp
+        import httpx2
+        import openai
+
+        return openai.OpenAIError, httpx2.HTTPError, aiohttp.ClientError, *UNREADABLE
 
     def request(self, turns: Sequence[Turn], sample_index: int = 0) -> CompletionRequest:
         """Settings that OpenAI itself does not know (top_k, repetition_penalty) are sent only where configured."""
@@ -69,9 +83,9 @@ class OpenAIProvider:
         if around is None:
             around = self._bodies[sample_index] = self._body_around(sample_index)
         if self._dialect.protocol == "chat":
-            said = msgspec.json.encode([{"role": turn.role, "content": turn.text} for turn in turns])
+            said = ENCODE(turns)
         else:
-            said = msgspec.json.encode(self._dialect.prompt_template.replace("{prompt}", plain_text(turns)))
+            said = ENCODE(self._dialect.prompt_template.replace("{prompt}", plain_text(turns)))
         body = said.join(around)
         return CompletionRequest(request_key(self.kind, self._model, body, sample_index), self.kind, self._model, body)
 
@@ -93,18 +107,7 @@ class OpenAIProvider:
 
     async def complete(self, request: CompletionRequest) -> Response:
         """The raw reply. Raises RequestError or one of its kinds."""
-        if self._posting.is_ready:
-            return await self._posting.post(request.body)
-        try:
-            response = await self._client.post(
-                self._path,
-                content=request.body,
-                cast_to=self._response_type,
-                options={"headers": {"Content-Type": "application/json"}},
-            )
-        except self._errors as error:
-            raise as_request_error(error, self._key) from error
-        return as_response(bytes(response.content), response.headers, self._key)
+        return await self._posting.post(self._path, request.body)
 
     def read(self, response: bytes) -> Completion:
         """The first choice. Raises RequestError of kind malformed or error_reply."""
@@ -146,7 +149,7 @@ class OpenAIProvider:
             batch = await self._client.batches.create(
                 completion_window="24h", endpoint=endpoint, input_file_id=file.id, metadata={MARK: mark}
             )
-        except (*self._errors, *UNREADABLE) as error:
+        except self._errors as error:
             raise as_request_error(error, self._key) from error
         return batch.id
 
@@ -161,7 +164,7 @@ class OpenAIProvider:
                     return batch.id
                 if batch.created_at < since - CLOCK_SKEW_S:
                     return None
-        except (*self._errors, *UNREADABLE) as error:
+        except self._errors as error:
             raise as_request_error(error, self._key) from error
         return None
 
@@ -169,7 +172,7 @@ class OpenAIProvider:
         """How far a batch is. Raises RequestError."""
         try:
             batch = await self._client.batches.retrieve(remote_id)
-        except (*self._errors, *UNREADABLE) as error:
+        except self._errors as error:
             raise as_request_error(error, self._key) from error
         counts = batch.request_counts
         words = "; ".join(str(one.message) for one in (batch.errors.data or [])) if batch.errors else ""
@@ -186,13 +189,21 @@ class OpenAIProvider:
                 async with self._client.files.with_streaming_response.content(file_id) as stream:
                     async for line in json_lines(stream.iter_bytes()):
                         yield _batch_result(without_key(line, self._key))
-        except (*self._errors, *UNREADABLE) as error:
+        except self._errors as error:
             raise as_request_error(error, self._key) from error
 
     async def close(self) -> None:
         """Close the connections."""
         await self._posting.close()
-        await self._client.close()
+        if "_client" in self.__dict__:
+            await self._client.close()
+
+
+def _headers(endpoint: Endpoint) -> dict[str, str]:
+    """As the SDK sends them; like it, the vendor's variables may name an organisation and a project."""
+    named = {"OpenAI-Organization": "OPENAI_ORG_ID", "OpenAI-Project": "OPENAI_PROJECT_ID"}
+    given = {name: os.environ[variable] for name, variable in named.items() if os.environ.get(variable)}
+    return {"Authorization": f"Bearer {endpoint.key}", **given}
 
 
 def plain_text(turns: Sequence[Turn]) -> str:

@@ -31,7 +31,7 @@ def join(
 def split(cluster_ids: pl.Series, name: str, shares: tuple[float, float], seed: int) -> pl.Series:
     """train, validation or test for each row; rows of one cluster are never parted."""
     validation, test = shares
-    drawn = pl.Series("drawn", uniforms(cluster_ids.to_list(), f"split {name}", seed))
+    drawn = uniforms(cluster_ids, f"split {name}", seed)
     return (
         pl.select(
             pl.when(drawn < test)

@@ -1,6 +1,7 @@
 """Annotate: each pair goes to one annotator, who writes the better answer; it may equal the answer."""
 
 import asyncio
+from collections import Counter
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
@@ -139,13 +140,10 @@ def _recorded(pipeline: Pipeline, config: AnnotatorConfig) -> Annotator:
 
 def _totals(pipeline: Pipeline, store: RunStore) -> list[int]:
     """How many pairs go to each annotator."""
-    import numpy as np
-
-    count = len(pipeline.config.annotate.annotators)
-    totals = np.zeros(count, dtype=np.int64)
+    totals: Counter[int] = Counter()
     for pairs in store.frames("dedup", "pairs"):
-        totals += np.bincount(_plan(pipeline, pairs), minlength=count)
-    return [int(total) for total in totals]
+        totals.update(_plan(pipeline, pairs).to_list())
+    return [totals[number] for number in range(len(pipeline.config.annotate.annotators))]
 
 
 def _calls(pipeline: Pipeline, store: RunStore, number: int, annotator: Annotator) -> Iterator[Call]:
@@ -155,13 +153,13 @@ def _calls(pipeline: Pipeline, store: RunStore, number: int, annotator: Annotato
             yield Call(annotator.request(task))
 
 
-def _plan(pipeline: Pipeline, pairs: "pl.DataFrame") -> Any:
-    """Position of each pair's annotator, shape (pairs,)."""
+def _plan(pipeline: Pipeline, pairs: "pl.DataFrame") -> "pl.Series":
+    """Position of each pair's annotator."""
     from curate.assignment import assign
 
     annotators = pipeline.config.annotate.annotators
     names, weights = [one.name for one in annotators], [one.weight for one in annotators]
-    return assign(pairs["pair_id"].to_list(), names, weights, 1, pipeline.config.seed)[:, 0]
+    return assign(pairs["pair_id"], names, weights, 1, pipeline.config.seed).list.first()
 
 
 def _tasks(pairs: "pl.DataFrame") -> Iterator[CorrectionTask]:
@@ -191,7 +189,7 @@ def _rows(
     """Rows of corrections and of failures of some pairs."""
     configs = pipeline.config.annotate.annotators
     planned = []
-    for task, number in zip(_tasks(pairs), _plan(pipeline, pairs).tolist(), strict=True):
+    for task, number in zip(_tasks(pairs), _plan(pipeline, pairs).to_list(), strict=True):
         annotator = annotators[number]
         if annotator is not None:
             asked_model = reported_model(configs[number], annotator.name)

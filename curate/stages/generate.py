@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
+from itertools import repeat
 from typing import TYPE_CHECKING, Any
 
 from curate.asking.estimate import Estimate, dry_estimate
@@ -132,39 +133,44 @@ class Plan:
         self._reported = [reported_model(model, model.name) for model in self._config.models]
         self._without_answer: Counter[tuple[str, int]] = Counter()
 
-    def order(self, prompts: "pl.DataFrame") -> Any:
-        """Numbers of the models of each prompt, the first to be asked first, shape (prompts, models to ask)."""
+    def order(self, prompts: "pl.DataFrame") -> "pl.Series":
+        """Numbers of the models of each prompt, the first to be asked first: a list for each prompt."""
         from curate.assignment import assign
 
         config = self._config
-        names, weights = [model.name for model in config.models], [model.weight for model in config.models]
-        count = len(names) if config.fallback else config.answers_per_prompt
-        return assign(prompts["prompt_id"].to_list(), names, weights, count, self._seed)
+        count = len(config.models) if config.fallback else config.answers_per_prompt
+        return assign(prompts["prompt_id"], *self._named(), count, self._seed)
 
     def totals(self, store: RunStore) -> list[int]:
         """How many calls the plan holds for each model, before any falls back on another."""
-        import numpy as np
-
-        config = self._config
-        totals = np.zeros(len(config.models), dtype=np.int64)
-        for frame in _parts(store):
-            first = self.order(frame)[:, : config.answers_per_prompt]
-            totals += np.bincount(first.ravel(), minlength=len(config.models))
-        return [int(total) * config.samples_per_model for total in totals]
+        totals = [0] * len(self._config.models)
+        for frame in _parts(store, ["prompt_id"]):
+            for number, count in enumerate(self._is_asked(frame).sum().row(0)):
+                totals[number] += count * self._config.samples_per_model
+        return totals
 
     def calls(self, store: RunStore, number: int) -> Iterator[Call]:
         """All calls of the plan for the model with this number, shard by shard."""
-        config = self._config
+        samples = range(self._config.samples_per_model)
         for frame in _parts(store):
-            order = self.order(frame)
-            is_asked = (order[:, : config.answers_per_prompt] == number).any(axis=1)
-            asked = frame.filter(is_asked)
-            for (prompt_id, turns, text), numbers in zip(asked.iter_rows(), order[is_asked], strict=True):
+            asked = frame.filter(self._is_asked(frame)[str(number)])
+            orders = self.order(asked).to_list() if self._config.fallback else repeat([])
+            for (prompt_id, turns, text), numbers in zip(asked.iter_rows(), orders, strict=False):
                 dialogue = _dialogue(turns, text)
-                for sample_index in range(config.samples_per_model):
+                for sample_index in samples:
                     yield self.call(number, prompt_id, dialogue, sample_index, numbers)
 
-    def call(self, number: int, prompt_id: str, dialogue: list[Turn], sample_index: int, numbers: Any) -> Call:
+    def _is_asked(self, prompts: "pl.DataFrame") -> "pl.DataFrame":
+        """Whether a prompt is among those of a model: a column for each model, named by its number."""
+        from curate.assignment import is_assigned
+
+        return is_assigned(prompts["prompt_id"], *self._named(), self._config.answers_per_prompt, self._seed)
+
+    def _named(self) -> tuple[list[str], list[float]]:
+        models = self._config.models
+        return [model.name for model in models], [model.weight for model in models]
+
+    def call(self, number: int, prompt_id: str, dialogue: list[Turn], sample_index: int, numbers: list[int]) -> Call:
         """One call; with `fallback` it knows who is asked instead."""
         request = self._providers[number].request(self.said_to(number, dialogue), sample_index)
         if not self._config.fallback:
@@ -176,9 +182,11 @@ class Plan:
         system = self._config.models[number].system
         return [Turn("system", system), *dialogue] if system else dialogue
 
-    def at(self, prompt_id: str, dialogue: list[Turn], numbers: Any, sample_index: int, place: int) -> tuple[int, str]:
+    def at(
+        self, prompt_id: str, dialogue: list[Turn], numbers: list[int], sample_index: int, place: int
+    ) -> tuple[int, str]:
         """The model at a place of the prompt's order, and the id of its call."""
-        number = int(numbers[place])
+        number = numbers[place]
         return number, self.call(number, prompt_id, dialogue, sample_index, numbers).request.request_id
 
     def rule(self, number: int, response: bytes) -> Ruling:
@@ -186,24 +194,25 @@ class Plan:
         return ruling(self._providers[number].read, response, self._reported[number])
 
     def _instead(
-        self, prompt_id: str, dialogue: list[Turn], sample_index: int, numbers: Any
+        self, prompt_id: str, dialogue: list[Turn], sample_index: int, numbers: list[int]
     ) -> tuple[int, Call] | None:
         place = self._config.answers_per_prompt + self._without_answer[prompt_id, sample_index]
         self._without_answer[prompt_id, sample_index] += 1
         if place >= len(numbers):
             return None
-        number = int(numbers[place])
+        number = numbers[place]
         return number, self.call(number, prompt_id, dialogue, sample_index, numbers)
 
 
-def _parts(store: RunStore) -> "Iterator[pl.DataFrame]":
-    """The prompts, some at a time."""
-    for frame in store.frames("filter", "prompts"):
-        yield from frame.select("prompt_id", "turns", "text").iter_slices(PART_PROMPTS)
+def _parts(store: RunStore, columns: list[str] | None = None) -> "Iterator[pl.DataFrame]":
+    """The prompts, some at a time; of each its id, turns and text where nothing else is said."""
+    for frame in store.frames("filter", "prompts", columns or ["prompt_id", "turns", "text"]):
+        yield from frame.iter_slices(PART_PROMPTS)
 
 
 def _dialogue(turns: list[dict[str, str]], text: str) -> list[Turn]:
-    return [*(Turn(turn["role"], turn["text"]) for turn in turns), Turn("user", text)]
+    asked = Turn("user", text)
+    return [*(Turn(turn["role"], turn["text"]) for turn in turns), asked] if turns else [asked]
 
 
 def _outcomes(
@@ -226,11 +235,10 @@ def _outcomes(
 def _rows(pipeline: Pipeline, prompts: "pl.DataFrame", plan: Plan, ledger: Ledger) -> tuple[list[Any], list[Any]]:
     """Rows of answers and of failures of some prompts, by prompt, sample and the prompt's order of models."""
     config = pipeline.config.generate
-    order = plan.order(prompts)
     table = [
         (prompt_id, _dialogue(turns, text), numbers)
         for (prompt_id, turns, text), numbers in zip(
-            prompts.select("prompt_id", "turns", "text").iter_rows(), order, strict=True
+            prompts.select("prompt_id", "turns", "text").iter_rows(), plan.order(prompts).to_list(), strict=True
         )
     ]
     found: dict[tuple[int, int, int], _Outcome] = {}
@@ -247,7 +255,7 @@ def _rows(pipeline: Pipeline, prompts: "pl.DataFrame", plan: Plan, ledger: Ledge
         asked = []
         for (row, sample_index, _), outcome in outcomes.items():
             place = next_place.get((row, sample_index), config.answers_per_prompt)
-            if config.fallback and outcome.failure is not None and place < order.shape[1]:
+            if config.fallback and outcome.failure is not None and place < len(table[row][2]):
                 next_place[row, sample_index] = place + 1
                 asked.append((row, sample_index, place))
     answers: list[Any] = []

@@ -1,7 +1,6 @@
 """Train: the Aligner learns from the released training rows, first to copy (Q-A-A), then to correct (Q-A-C)."""
 
 import json
-from collections.abc import Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
@@ -62,7 +61,7 @@ def run(pipeline: Pipeline, store: RunStore, key: dict[str, Any], progress: Prog
         rows = [row for row in rows if row.row_id not in too_long]
         if not rows:
             raise StageError(f"each row is longer than {settings.max_tokens} tokens", do="raise train.max_tokens")
-        is_warmup = warmup_rows(triples["triple_id"].to_list(), settings)
+        is_warmup = warmup_rows(triples["triple_id"], settings)
         warmup = [row for row in copies if row.row_id in is_warmup and row.row_id not in too_long]
         curve = loop.train(
             model, warmup, 1.0 if settings.base else settings.epochs, settings, "warm-up", progress.update
@@ -119,12 +118,11 @@ def rendered(triples: "pl.DataFrame", template: str) -> list[str]:
     ]
 
 
-def warmup_rows(triple_ids: Sequence[str], settings: "Settings") -> set[str]:
+def warmup_rows(triple_ids: "pl.Series", settings: "Settings") -> set[str]:
     """The rows on which the model first learns to copy, drawn by id."""
     from curate.assignment import uniforms
 
-    drawn = uniforms(triple_ids, "warm-up", settings.seed)
-    return {triple_id for triple_id, number in zip(triple_ids, drawn, strict=True) if number < settings.warmup_share}
+    return set(triple_ids.filter(uniforms(triple_ids, "warm-up", settings.seed) < settings.warmup_share))
 
 
 def _too_long(triples: "pl.DataFrame", too_long: set[str], max_tokens: int) -> "pl.DataFrame":

@@ -67,12 +67,12 @@ class RunStore:
         files = [*(shard for shards in manifest.tables.values() for shard in shards), *manifest.files]
         return next((str(folder / file.name) for file in files if _is_touched(folder, file)), "")
 
-    def frames(self, stage: str, table: str) -> "Iterator[pl.DataFrame]":
-        """One published table, shard by shard."""
+    def frames(self, stage: str, table: str, columns: list[str] | None = None) -> "Iterator[pl.DataFrame]":
+        """One published table, shard by shard; of all columns or of some."""
         import polars as pl
 
         for path in self.shards(stage, table):
-            yield pl.read_parquet(path)
+            yield pl.read_parquet(path, columns=columns)
 
     def table(self, stage: str, table: str) -> "pl.LazyFrame":
         """One published table as a lazy frame over its shards."""

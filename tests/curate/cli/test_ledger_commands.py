@@ -19,7 +19,7 @@ def config(tmp_path) -> Path:
     async def write(ledger: Ledger) -> None:
         for number, outcome in enumerate(("reply", "server_error", None)):
             request = CompletionRequest(f"{number:064x}", "openai", "served-m", b'{"ask": 1}')
-            attempt_id = await ledger.intend(request, "generate", "m", 2_000_000_000)
+            (attempt_id,) = await ledger.intend(request, "generate", "m", 2_000_000_000)
             ended = Ended(outcome or "", 40, "", Usage(3, 4, 1_500_000_000, 1))
             if outcome == "reply":
                 await ledger.record(request, "generate", b"fine", 1, ended, attempt_id)

@@ -35,13 +35,13 @@ def writing(path: Path, write: Callable[[Ledger], Awaitable[object]]) -> None:
 
 
 async def answered(ledger: Ledger, number: int, response: bytes = b"fine", name: str = "m") -> None:
-    attempt_id = await ledger.intend(request(number), "generate", name, 100)
+    (attempt_id,) = await ledger.intend(request(number), "generate", name, 100)
     ended = Ended("reply", 40, f"req_{number}", Usage(3, 4, 7, 1))
     await ledger.record(request(number), "generate", response, 1, ended, attempt_id)
 
 
 async def faulty(ledger: Ledger, number: int, kind: str = "server_error", response: bytes = b"oops") -> None:
-    attempt_id = await ledger.intend(request(number), "generate", "m", 100)
+    (attempt_id,) = await ledger.intend(request(number), "generate", "m", 100)
     await ledger.end(attempt_id, Ended(kind, 9), response)
 
 

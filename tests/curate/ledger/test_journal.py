@@ -24,7 +24,7 @@ def write(path, *numbers, response=b"reply", usage=Usage(3, 4, 5)):  # noqa: B00
         await asyncio.gather(*(one(ledger, n) for n in numbers))
 
     async def one(ledger: Ledger, number: int) -> None:
-        attempt_id = await ledger.intend(request(number), "generate", "model", 100)
+        (attempt_id,) = await ledger.intend(request(number), "generate", "model", 100)
         await ledger.record(request(number), "generate", response, 1, Ended("reply", 7, "id", usage), attempt_id)
 
     with Ledger(path) as ledger:
@@ -87,7 +87,7 @@ from schemas.records import CompletionRequest
 async def write(ledger):
     for n in range(10_000):
         request = CompletionRequest(f"{n:064x}", "openai", "model", b"{}")
-        attempt_id = await ledger.intend(request, "generate", "model", 100)
+        (attempt_id,) = await ledger.intend(request, "generate", "model", 100)
         await ledger.record(request, "generate", b"x" * 500, 1, Ended("reply"), attempt_id)
         print(n, flush=True)
 with Ledger(Path(sys.argv[1])) as ledger:

@@ -194,7 +194,7 @@ def test_one_that_waits_for_another_to_migrate_goes_on(first):
 def test_a_migrated_ledger_takes_new_calls(first):
     async def answer(ledger: Ledger) -> None:
         request = CompletionRequest(LOST, "openai", "m", b"{}")
-        attempt_id = await ledger.intend(request, "generate", "name", 50)
+        (attempt_id,) = await ledger.intend(request, "generate", "name", 50)
         await ledger.record(request, "generate", b"late", 1, Ended("reply", 5, "", Usage(1, 1, 7)), attempt_id)
 
     with Ledger(first) as ledger:

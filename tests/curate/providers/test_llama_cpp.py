@@ -1,4 +1,4 @@
-"""Both SDKs against llama.cpp, a server that others wrote: its replies, counts, refusals and end."""
+"""Both protocols against llama.cpp, a server that others wrote, and beside both SDKs: replies, counts, refusals, end."""
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -138,3 +138,16 @@ def test_a_wrong_key_is_refused(asking, url, provider, monkeypatch):
     monkeypatch.setenv("LLAMA_CPP_KEY", "sk-another")
     with pytest.raises(StageError, match="tiny: unauthorized: 401: .*Invalid API Key"):
         generate(pipeline)
+
+
+def test_both_sdks_bring_the_answers_that_we_bring(asking, url):
+    import anthropic
+    import openai
+
+    ours = texts(generate(asking(url, "openai", prompts=QUESTIONS[1:2])))
+    said = {"model": "tiny", "messages": [{"role": "user", "content": QUESTIONS[1]}], "max_tokens": 32}
+    with openai.OpenAI(base_url=f"{url}/v1", api_key=KEY) as client:
+        by_openai = client.chat.completions.create(**said, temperature=0, seed=1).choices[0].message.content
+    with anthropic.Anthropic(base_url=url, api_key=KEY) as client:
+        by_anthropic = client.messages.create(**said, extra_body={"temperature": 0}).content[0].text
+    assert list(ours.values()) == [by_openai] == [by_anthropic]

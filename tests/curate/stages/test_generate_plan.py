@@ -27,7 +27,7 @@ def generate(pipeline, *, again=False):
 def orders(store, names, seed=42):
     """Prompt text to its id and the names of all models in the order in which they are asked."""
     prompts = store.table("filter", "prompts").collect()
-    numbers = assign(prompts["prompt_id"].to_list(), names, [1.0] * len(names), len(names), seed)
+    numbers = assign(prompts["prompt_id"], names, [1.0] * len(names), len(names), seed)
     rows = zip(prompts["text"], prompts["prompt_id"], numbers, strict=True)
     return {text: (prompt_id, [names[number] for number in order]) for text, prompt_id, order in rows}
 
