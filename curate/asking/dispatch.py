@@ -133,8 +133,7 @@ class Dispatcher:
             response, ruled, ended = answered
             self._width.widen()
             self._start_next()
-            used = await self._running.keep(model, trial, response, ruled, ended)
-            self._learn(response, trial, (used.input_tokens or 0) + (used.output_tokens or 0))
+            await self._running.keep(model, trial, response, ruled, ended)
 
     async def _attempt(
         self, model: Model, trial: Trial, intent: Intent | None
@@ -155,7 +154,8 @@ class Dispatcher:
             error = caught
         else:
             ruled = running.rule(ask, response.body)
-            if ruled.completion is not None:
+            if (said := ruled.completion) is not None:
+                self._learn(response, trial, (said.input_tokens or 0) + (said.output_tokens or 0))
                 return response, ruled, (attempt_id, self._milliseconds(trial))
             error = unusable(ruled, response)
         self._learn(error.response, trial, trial.reserved_tokens)

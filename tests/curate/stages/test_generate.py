@@ -146,6 +146,14 @@ def test_pace_is_kept(served):
     assert time.monotonic() - started >= 0.5
 
 
+@pytest.mark.parametrize("provider", ["openai", "anthropic"])
+def test_a_limit_that_only_the_headers_tell_is_kept_from_the_second_call_on(served, server, provider):
+    server.requests_per_minute, server.limit_capacity_s = 1200, 0.5
+    store = generate(served(provider, prompts=40))
+    assert store.published("generate").accounting.kept == 40
+    assert sum(server.asked.values()) == 40
+
+
 PRICE = "price = { input = 1.0, output = 2.0 }\nsampling = { max_tokens = 100 }"
 
 
