@@ -121,15 +121,34 @@ class DedupConfig(Table):
     """`[pipelines.NAME.dedup]`: which pairs say the same as another one."""
 
     model: str = "sentence-transformers/all-MiniLM-L6-v2"
-    """Any sentence-transformers model: a hub name or a directory. An installed offline package is taken first."""
+    """Any sentence-transformers model: a hub name, or a directory relative to this file.
+
+    An installed offline package is taken first.
+    """
+    precision: Literal["float32", "float16", "bfloat16"] = "float32"
+    """Of the model while it embeds. Half precision is for GPUs, and moves cosines by about 0.001."""
     question_similarity: float = Field(default=0.95, ge=0.0, le=1.0)
     """Cosine from which two questions belong to one cluster."""
     answer_similarity: float = Field(default=0.90, ge=0.0, le=1.0)
-    """Cosine from which two answers in one cluster are near-duplicates."""
+    """Cosine from which two answers in one cluster may be near-duplicates."""
+    shingle_similarity: float = Field(default=0.5, gt=0.0, le=1.0)
+    """Jaccard similarity of 5-character shingles from which two answers in one cluster may be near-duplicates."""
+    lexical_similarity: float = Field(default=0.8, gt=0.0, le=1.0)
+    """Jaccard similarity of question and of answer from which two pairs are duplicates by their letters."""
+    near_miss_margin: float = Field(default=0.03, ge=0.0, le=0.5)
+    """How far below a cosine's threshold a pair still is a near miss, which people may review."""
+    releases: tuple[str, ...] = ()
+    """Directories of earlier releases: their pairs stay, and what is near to them falls."""
+    evaluation: tuple[SourceConfig, ...] = ()
+    """Evaluation sets: what is near to one of their questions falls."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
-    """Where embeddings are computed."""
+    """Where embeddings are computed and joined; on all GPUs of the machine that torch sees."""
+    backend: Literal["auto", "torch", "faiss"] = "auto"
+    """What joins embeddings. Both give the same result; auto is torch."""
     batch_tokens: int = Field(default=16384, ge=512)
     """Tokens embedded at once."""
+    cells_beyond: int = Field(default=10_000_000, ge=1)
+    """Questions beyond which only those of the same k-means cells are compared; the recall on a sample is then told."""
 
 
 class AnnotatorConfig(CallConfig):

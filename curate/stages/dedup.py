@@ -1,189 +1,284 @@
 """Dedup: answers join their prompts to pairs; pairs that say the same as another one leave, with that one's name.
 
-Pair filter, then exact duplicates, then near-duplicates: questions form clusters by embedding, and inside a cluster
-an answer falls only if its cosine and the guards of `curate.neighbors.says_the_same` agree.
+Pair filter, then exact, lexical and near duplicates, each in one total order, so that every twin stays. What the passes
+mean stands in `curate.neighbors`, vectors and joins in `curate.embed`.
 """
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from curate.config.model import Pipeline
+from curate.config.model import Pipeline, SourceConfig
+from curate.identity import file_hash, fingerprint
 from curate.progress import Progress
-from curate.store.run import SHARD_ROWS, RunStore
+from curate.sources.files import matching
+from curate.store.releases import manifest_of, rows
+from curate.store.run import SHARD_ROWS, Draft, RunStore
+from schemas.errors import SourceError
 
 if TYPE_CHECKING:
+    import numpy as np
     import polars as pl
+    from numpy.typing import NDArray
+
+    from curate.embed.embedder import EmbedSettings
+    from curate.embed.space import Space
+    from curate.neighbors.leading import Leaders
+    from curate.neighbors.passes import Bounds, Near
 
 NAME = "dedup"
-VERSION = 1
+VERSION = 2
+DECIDING = (
+    *("question_similarity", "answer_similarity", "shingle_similarity", "lexical_similarity"),
+    *("near_miss_margin", "cells_beyond"),
+)
+PAIR_COLUMNS = ("prompt_id", "question", "turns", "answer", "source", "source_row", "license", "language")
 
 
 def key(pipeline: Pipeline, store: RunStore) -> dict[str, Any]:
-    """Content of prompts and answers, model and thresholds."""
+    """Content of prompts, answers, earlier releases and evaluation sets; model, thresholds and versions of rules."""
+    from curate.neighbors import RULES
+
     config = pipeline.config.dedup
     return {
         "stage": NAME,
         "version": VERSION,
+        "rules": RULES,
         "prompts": store.published("filter").content("prompts"),
         "answers": store.published("generate").content("answers"),
-        "model": config.model,
-        "question_similarity": config.question_similarity,
-        "answer_similarity": config.answer_similarity,
+        "embedding": _settings(pipeline).describe(),
+        "thresholds": config.model_dump(include=set(DECIDING)),
+        "releases": [manifest_of(pipeline.path(name))["content_root"] for name in config.releases],
+        "evaluation": [
+            {"shape": source.shape, "field": source.field, "sha256": file_hash(pipeline.path(name))}
+            for source, name in _evaluation_files(pipeline)
+        ],
     }
 
 
 def run(pipeline: Pipeline, store: RunStore, key: dict[str, Any], progress: Progress) -> None:
-    """Holds all pairs and their embeddings: about 1.5 kB a text of 384 dimensions beside the texts themselves."""
+    """Holds all pairs and the vectors of their questions: about 1.8 kB for 384 dimensions, beside the texts."""
     import polars as pl
 
-    from curate.embed import Embedder
+    from curate.embed.space import open_space
+    from curate.neighbors import explained, passes
+    from curate.neighbors.kept import find_faiss
+
+    find_faiss()
+    config = pipeline.config.dedup
+    bounds = passes.Bounds(
+        config.question_similarity,
+        config.answer_similarity,
+        config.lexical_similarity,
+        config.shingle_similarity,
+        config.near_miss_margin,
+    )
+    saved = store.workdir / NAME / "leaders.npz"
+    space = open_space(store.workdir, saved, _settings(pipeline), config, progress)
+    with store.draft(NAME, key, unit="pair", kept="pairs") as draft:
+        here = _pairs(store)
+        is_echo = passes.same_text(pl.col("question"), pl.col("answer"))
+        echoes = here.filter(is_echo)
+        pairs = passes.in_order(_with_released(pipeline, here.filter(~is_echo)))
+        exact = passes.exact(pairs)
+        lexical = passes.lexical(_without(pairs, exact), bounds)
+        links = pl.concat([exact, lexical])
+        progress.say(f"{here.height:,} pairs: {exact.height:,} exact and {lexical.height:,} lexical duplicates")
+        contaminated = _contaminated(pipeline, _without(pairs, links), space, bounds.question)
+        near, clusters, sampled = _near(_without(pairs, links, contaminated), space, bounds, fingerprint(key), draft)
+        links = pl.concat([links, near.links])
+        duplicates = explained.told(pairs, links, config.model)
+        dropped = pl.concat(
+            [explained.verdicts(duplicates, bounds), _echo_verdicts(echoes), _verdicts_of(pairs, contaminated, bounds)]
+        )
+        staying = _without(pairs, links, contaminated).filter("is_here").drop("cluster_id")
+        staying = staying.join(clusters.select("prompt_id", "cluster_id"), on="prompt_id", how="left").sort("pair_id")
+        for start in range(0, max(1, staying.height), SHARD_ROWS):
+            draft.write("pairs", _columns(staying[start : start + SHARD_ROWS]))
+        misses = explained.told(pairs, near.misses, config.model)
+        draft.write("verdicts", dropped.sort("row_id", "rule"))
+        draft.write("clusters", clusters.sort("prompt_id"))
+        draft.write("duplicates", duplicates)
+        draft.write("near_misses", misses)
+        draft.write("borderline", explained.borderline(duplicates, misses, bounds))
+        draft.write("similarities", explained.histogram({"question": sampled, "answer": near.compared}))
+        draft.write("drops", explained.drops(here, dropped))
+        draft.publish(rows_in=here.height)
+    space.forget()
+
+
+def _settings(pipeline: Pipeline) -> "EmbedSettings":
+    """A directory is relative to the configuration file."""
+    from curate.embed.embedder import EmbedSettings
 
     config = pipeline.config.dedup
-    rows_in = store.published("generate").rows("answers")
-    with store.draft(NAME, key, unit="pair", kept="pairs") as draft:
-        pairs = _pairs(store)
-        echoes = _echoes(pairs)
-        pairs = pairs.join(echoes, left_on="pair_id", right_on="row_id", how="anti", maintain_order="left")
-        repeats = _exact(pairs)
-        pairs = pairs.join(repeats, left_on="pair_id", right_on="row_id", how="anti", maintain_order="left")
-        if pairs.height:
-            embedder = Embedder(config.model, config.device, config.batch_tokens)
-            progress.say(f"embedding on {embedder.device}, join by FAISS on CPU")
-            pairs, clusters = _cluster(pairs, embedder, config.question_similarity, progress)
-            near = _near(pairs, embedder, config.answer_similarity, progress)
-        else:
-            clusters, near = _no_clusters(), repeats.clear()
-        pairs = pairs.join(near, left_on="pair_id", right_on="row_id", how="anti", maintain_order="left")
-        for start in range(0, max(1, pairs.height), SHARD_ROWS):
-            draft.write("pairs", _columns(pairs[start : start + SHARD_ROWS]))
-        draft.write("verdicts", pl.concat([echoes, repeats, near]).sort("row_id", "rule"))
-        draft.write("clusters", clusters)
-        draft.publish(rows_in=rows_in)
+    folder = pipeline.path(config.model)
+    return EmbedSettings(str(folder) if folder.is_dir() else config.model, config.precision)
 
 
 def _pairs(store: RunStore) -> "pl.DataFrame":
-    """Every answer with its prompt, in the total order of dedup: by content id, never by position."""
+    """Every answer with its prompt."""
     import polars as pl
 
     prompts = store.table("filter", "prompts").rename({"text": "question"})
     answers = store.table("generate", "answers").select(
         pl.col("answer_id").alias("pair_id"), "prompt_id", pl.col("text").alias("answer"), "model"
     )
-    return (
-        answers.join(prompts, on="prompt_id", how="inner", validate="m:1")
-        .with_columns(_normal(pl.col("question")).alias("question_key"), _normal(pl.col("answer")).alias("answer_key"))
-        .sort("pair_id")
-        .collect()
-    )
+    return answers.join(prompts, on="prompt_id", how="inner", validate="m:1").sort("pair_id").collect()
 
 
-def _normal(text: "pl.Expr") -> "pl.Expr":
-    """Equal after this means an exact duplicate: compatibility forms, case and white space do not count."""
-    return text.str.normalize("NFKC").str.to_lowercase().str.replace_all(r"\s+", " ").str.strip_chars()
-
-
-def _echoes(pairs: "pl.DataFrame") -> "pl.DataFrame":
+def _with_released(pipeline: Pipeline, here: "pl.DataFrame") -> "pl.DataFrame":
+    """The pairs and those of earlier releases, each once; is_here: of this run, is_released: of a release."""
     import polars as pl
 
-    echoes = pairs.filter(pl.col("question_key") == pl.col("answer_key"))
-    return _verdicts(echoes.with_columns(score=pl.lit(1.0), twin_id=pl.lit(None, pl.String)), "pair.echo", 1.0)
-
-
-def _exact(pairs: "pl.DataFrame") -> "pl.DataFrame":
-    import polars as pl
-
-    same = ["question_key", "answer_key", "turns"]
-    marked = pairs.with_columns(twin_id=pl.col("pair_id").first().over(same), score=pl.lit(1.0))
-    return _verdicts(marked.filter(pl.col("twin_id") != pl.col("pair_id")), "dedup.exact", 1.0)
-
-
-def _cluster(
-    pairs: "pl.DataFrame", embedder: Any, threshold: float, progress: Progress
-) -> tuple["pl.DataFrame", "pl.DataFrame"]:
-    """The pairs with their `cluster_id` (the prompt id of the leading question), and the table of clusters."""
-    import numpy as np
-    import polars as pl
-
-    from curate.neighbors import leaders
-
-    questions = pairs.unique("prompt_id", keep="first", maintain_order=True).sort("prompt_id")
-    texts = [
-        "\n".join([*(turn["text"] for turn in turns), question])
-        for turns, question in questions.select("turns", "question").iter_rows()
+    theirs = [
+        rows(pipeline.path(name)).select(
+            "pair_id", *PAIR_COLUMNS, "cluster_id", pl.col("upstream_model").alias("model")
+        )
+        for name in pipeline.config.dedup.releases
     ]
-    progress.say(f"embedding {len(texts):,} questions")
-    found = leaders(np.asarray(embedder.encode(texts)), threshold)
-    ids = questions["prompt_id"].to_numpy()
-    clusters = pl.DataFrame(
-        {"prompt_id": questions["prompt_id"], "cluster_id": ids[found.leader], "similarity": found.similarity}
-    ).with_columns(pl.col("cluster_id").cast(pl.String))
-    return pairs.join(
-        clusters.drop("similarity"), on="prompt_id", how="left", validate="m:1", maintain_order="left"
-    ), clusters
+    if not theirs:
+        return here.with_columns(pl.lit(None, pl.String).alias("cluster_id"), is_here=True, is_released=False)
+    released = pl.concat(theirs).unique("pair_id", keep="first", maintain_order=True).collect()
+    known = released.select("pair_id", "cluster_id", pl.lit(value=True).alias("is_released"))
+    both = here.join(known, on="pair_id", how="left", maintain_order="left").with_columns(
+        pl.col("is_released").fill_null(value=False), is_here=True
+    )
+    others = released.join(here, on="pair_id", how="anti").with_columns(is_released=True, is_here=False)
+    return pl.concat([both, others.select(both.columns)])
 
 
-def _near(pairs: "pl.DataFrame", embedder: Any, threshold: float, progress: Progress) -> "pl.DataFrame":
-    """Verdicts against answers that say the same as a kept one in their cluster."""
+def _without(pairs: "pl.DataFrame", *fallen: "pl.DataFrame") -> "pl.DataFrame":
+    for rows_of in fallen:
+        pairs = pairs.join(rows_of.select("row"), on="row", how="anti", maintain_order="left")
+    return pairs
+
+
+def _contaminated(pipeline: Pipeline, pairs: "pl.DataFrame", space: "Space", threshold: float) -> "pl.DataFrame":
+    """Rows of this run whose question is near to one of an evaluation set, with that one's name and the cosine."""
+    import polars as pl
+
+    found = {"row": pl.Int64, "twin_id": pl.String, "similarity": pl.Float64}
+    theirs = list(_evaluation_questions(pipeline))
+    if not theirs or pairs.is_empty():
+        return pl.DataFrame(schema=found)
+    ours = pairs.unique("prompt_id", keep="first", maintain_order=True)
+    near = space.nearest(ours["context"].to_list(), [text for _, text in theirs], threshold)
+    named = pl.Series([theirs[number][0] if number >= 0 else None for number in near.leader.tolist()], dtype=pl.String)
+    prompts = ours.select("prompt_id", twin_id=named, similarity=pl.Series(near.similarity)).drop_nulls("twin_id")
+    return pairs.filter("is_here").join(prompts, on="prompt_id", maintain_order="left").select(found)
+
+
+def _near(
+    pairs: "pl.DataFrame", space: "Space", bounds: "Bounds", stage_key: str, draft: Draft
+) -> "tuple[Near, pl.DataFrame, NDArray[np.float64]]":
+    """The near pass and the table of clusters; the index of leading questions becomes a file of the stage."""
     import numpy as np
     import polars as pl
 
-    from curate.neighbors import group_leaders
+    from curate.neighbors import passes
+    from curate.neighbors.explained import sampled_similarities
 
-    shared = pairs.filter(pl.len().over("cluster_id") > 1).sort("cluster_id", "pair_id")
-    if shared.is_empty():
-        return _verdicts(
-            shared.with_columns(score=pl.lit(0.0), twin_id=pl.lit(None, pl.String)), "dedup.near", threshold
-        )
-    progress.say(f"embedding {shared.height:,} answers that share a question cluster")
-    vectors = np.asarray(embedder.encode(shared["answer"].to_list()))
-    texts = shared["answer_key"].to_list()
-    ids = shared["pair_id"].to_list()
-    twins: list[str | None] = [None] * shared.height
-    scores = [0.0] * shared.height
-    start = 0
-    for size in shared.group_by("cluster_id", maintain_order=True).len()["len"].to_list():
-        found = group_leaders(
-            vectors[start : start + size],
-            threshold,
-            texts[start : start + size],
-        )
-        for row in range(size):
-            if found.leader[row] != row:
-                twins[start + row] = ids[start + int(found.leader[row])]
-                scores[start + row] = float(found.similarity[row])
-        start += size
-    marked = shared.with_columns(
-        twin_id=pl.Series(twins, dtype=pl.String), score=pl.Series(scores, dtype=pl.Float64)
-    ).filter(pl.col("twin_id").is_not_null())
-    return _verdicts(marked, "dedup.near", threshold)
+    questions = pairs.unique("prompt_id", keep="first", maintain_order=True).with_columns(
+        place=pl.int_range(pl.len(), dtype=pl.Int64)
+    )
+    vectors = space.embed("questions", questions["context"].to_list())
+    seeds = int(questions["is_released"].sum())
+    leaders = space.lead(vectors, bounds.question, bounds.question - bounds.margin, seeds, stage_key)
+    sampled = sampled_similarities(vectors, leaders)
+    _tell_recall(space, sampled, leaders, bounds.question)
+    draft.write("leaders", _write_index(draft, vectors, questions, leaders))
+    question_of = pairs.join(questions.select("prompt_id", "place"), on="prompt_id", how="left", maintain_order="left")
+    places = question_of["place"].to_numpy()
+    near = passes.near(
+        pairs,
+        passes.Questions(vectors, places, leaders.leader[places]),
+        lambda texts: space.embed("answers that have a sibling", texts),
+        bounds,
+    )
+    clusters = questions.select(
+        "prompt_id",
+        questions.select(pl.coalesce("cluster_id", "prompt_id"))["cluster_id"][leaders.leader].alias("cluster_id"),
+        nearest_id=questions["prompt_id"][np.maximum(leaders.nearest, 0)].set(pl.Series(leaders.nearest < 0), None),
+        similarity=pl.Series(leaders.similarity, dtype=pl.Float64).fill_nan(None),
+    )
+    return near, clusters, sampled
 
 
-def _verdicts(rows: "pl.DataFrame", rule: str, threshold: float) -> "pl.DataFrame":
-    """Verdicts against all rows of a frame with pair_id, score and twin_id."""
+def _tell_recall(space: "Space", sampled: "NDArray[np.float64]", leaders: "Leaders", threshold: float) -> None:
+    """Cells may miss a leader: of sampled leaders, how many have one before them after all."""
+    if len(leaders) <= space.config.cells_beyond:
+        return
+    leading = int(leaders.is_leader.sum())
+    followers, missed = len(leaders) - leading, float((sampled >= threshold).mean()) * leading
+    recall = followers / (followers + missed) if followers else 1.0
+    space.progress.say(f"recall of the cells: {recall:.4f}, from {len(sampled):,} leaders against all before them")
+
+
+def _write_index(
+    draft: Draft, vectors: "NDArray[np.float32]", questions: "pl.DataFrame", leaders: "Leaders"
+) -> "pl.DataFrame":
+    """A flat FAISS index (inner product) of the leading questions; the table of whose number is which prompt."""
+    import numpy as np
     import polars as pl
 
-    return rows.select(
+    from curate.neighbors.kept import find_faiss
+
+    faiss = find_faiss()
+    positions = np.flatnonzero(leaders.is_leader)
+    index = faiss.IndexFlatIP(max(1, vectors.shape[1]))
+    if len(positions):
+        index.add(np.ascontiguousarray(vectors[positions]))
+    faiss.write_index(index, str(draft.file("questions.faiss")))
+    return pl.DataFrame({"number": np.arange(len(positions)), "prompt_id": questions["prompt_id"][positions]})
+
+
+def _evaluation_files(pipeline: Pipeline) -> Iterator[tuple[SourceConfig, str]]:
+    for source in pipeline.config.dedup.evaluation:
+        for name in matching(pipeline.folder, source.path):
+            yield source, name
+
+
+def _evaluation_questions(pipeline: Pipeline) -> Iterator[tuple[str, str]]:
+    """Name and text of each question of the evaluation sets. Raises SourceError at a row that holds none."""
+    from curate.sources.prompts import prompts
+    from curate.sources.readers import Broken
+
+    for source, name in _evaluation_files(pipeline):
+        for row, found in prompts(pipeline.path(name), name, source.shape, source.field):
+            if isinstance(found, Broken):
+                raise SourceError(
+                    f"{name}:{row}: {found.detail}", do="an evaluation set must be whole: correct or remove the row"
+                )
+            yield f"{name}:{row}", "\n".join([*(turn.text for turn in found.turns), found.text])
+
+
+def _echo_verdicts(echoes: "pl.DataFrame") -> "pl.DataFrame":
+    return _against(echoes, "pair.echo", 1.0, score=1.0, twin_id=None)
+
+
+def _verdicts_of(pairs: "pl.DataFrame", contaminated: "pl.DataFrame", bounds: "Bounds") -> "pl.DataFrame":
+    found = contaminated.join(pairs.select("row", "pair_id"), on="row", how="inner")
+    return _against(found, "dedup.evaluation", bounds.question, score="similarity", twin_id="twin_id")
+
+
+def _against(
+    rows_of: "pl.DataFrame", rule: str, threshold: float, *, score: str | float, twin_id: str | None
+) -> "pl.DataFrame":
+    import polars as pl
+
+    return rows_of.select(
         pl.col("pair_id").alias("row_id"),
         pl.lit(NAME).alias("stage"),
         pl.lit(rule).alias("rule"),
-        pl.col("score").cast(pl.Float64),
+        (pl.col(score) if isinstance(score, str) else pl.lit(score)).alias("score"),
         pl.lit(threshold).alias("threshold"),
         pl.lit(value=False).alias("kept"),
-        pl.col("twin_id").cast(pl.String),
+        (pl.lit(None, pl.String) if twin_id is None else pl.col(twin_id)).alias("twin_id"),
         pl.lit(None, pl.String).alias("note"),
     )
 
 
 def _columns(pairs: "pl.DataFrame") -> "pl.DataFrame":
-    import polars as pl
-
     from schemas.tables import Pairs
 
-    if "cluster_id" not in pairs.columns:
-        pairs = pairs.with_columns(pl.lit(None, pl.String).alias("cluster_id"))
     return pairs.select(Pairs.column_names())
-
-
-def _no_clusters() -> "pl.DataFrame":
-    import polars as pl
-
-    return pl.DataFrame(schema={"prompt_id": pl.String, "cluster_id": pl.String, "similarity": pl.Float64})

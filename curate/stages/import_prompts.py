@@ -1,6 +1,5 @@
 """Import: raw files of many shapes become the table of prompts; broken rows become failures, repeats verdicts."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -8,8 +7,9 @@ from curate.config.model import Pipeline, SourceConfig
 from curate.identity import content_ids, file_hash
 from curate.progress import Progress
 from curate.sources.files import check_each_once, matching
-from curate.sources.readers import Broken, rows
-from curate.sources.shapes import RawPrompt, shape_of
+from curate.sources.prompts import prompts
+from curate.sources.readers import Broken
+from curate.sources.shapes import RawPrompt
 from curate.store.run import SHARD_ROWS, Draft, RunStore
 from schemas.errors import SourceError, StageError
 
@@ -64,7 +64,7 @@ def _files(pipeline: Pipeline) -> list[tuple[SourceConfig, list[str]]]:
 
 def _read_file(pipeline: Pipeline, source: SourceConfig, name: str, block: "_Block", progress: Progress) -> None:
     failed, first, found_here = 0, None, 0
-    for row, found in _prompts(pipeline, source, name):
+    for row, found in prompts(pipeline.path(name), name, source.shape, source.field):
         if isinstance(found, Broken):
             block.add_failure(name, row, found)
             failed, first = failed + 1, first or (row, found)
@@ -77,18 +77,6 @@ def _read_file(pipeline: Pipeline, source: SourceConfig, name: str, block: "_Blo
             f'{name}: none of its {failed} rows fits shape = "{source.shape}"; row {first[0]}: {first[1].detail}',
             do="correct shape or field of this source",
         )
-
-
-def _prompts(pipeline: Pipeline, source: SourceConfig, name: str) -> Iterator[tuple[int, RawPrompt | Broken]]:
-    shape = shape_of(source.shape, source.field)
-    count = 0
-    for row, value in rows(pipeline.path(name), name):
-        if isinstance(value, Broken):
-            yield row, value
-            continue
-        for found in shape(value):
-            count += 1
-            yield count if source.shape == "texts" else row, found
 
 
 @dataclass

@@ -1,0 +1,213 @@
+"""The passes of dedup over pairs in one total order: exact, lexical, near. Each gives links from a row to its twin.
+
+A frame of pairs has the columns row (position in the total order), pair_id, prompt_id, context_key, answer_key,
+is_released and the columns of `guards`. A link says that `row` falls for `twin`, an earlier row that stays.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import polars as pl
+
+from curate.neighbors.agreement import form, negations, normal, numbers
+from curate.neighbors.cosine import Cosines, Matrix, Numbers, cosines
+from curate.neighbors.following import follow
+from curate.neighbors.shingles import ShingleSets
+
+LINKS = pl.Schema(
+    {
+        "row": pl.Int64,
+        "twin": pl.Int64,
+        "rule": pl.String,
+        "question_similarity": pl.Float64,
+        "answer_similarity": pl.Float64,
+        "spelling": pl.Float64,
+    }
+)
+GUARDS = ("question_numbers", "answer_numbers", "question_negations", "answer_negations")
+"""What two pairs must agree in, in the order in which a near miss is explained by them."""
+
+BLOCKED_BY = (*GUARDS, "question_similarity", "answer_similarity")
+
+
+@dataclass(frozen=True)
+class Bounds:
+    """Thresholds: cosines of question and answer, Jaccard of both in the lexical pass, Jaccard of near answers.
+
+    margin: how far below a cosine's threshold a pair is told as a near miss.
+    """
+
+    question: float
+    answer: float
+    lexical: float
+    spelling: float
+    margin: float
+
+
+def in_order(pairs: pl.DataFrame) -> pl.DataFrame:
+    """The pairs in the order in which they may stay: released ones, then the better made, then by content id.
+
+    Adds row, context_key, answer_key and the guards' columns; needs is_released, question, turns and answer.
+    """
+    turns = pl.col("turns").list.eval(pl.element().struct.field("text")).list.join("\n")
+    context = pl.concat_str(pl.when(turns != "").then(turns + "\n").otherwise(pl.lit("")), pl.col("question"))
+    return (
+        pairs.with_columns(
+            context=context,
+            quality=form(pl.col("question")) + form(pl.col("answer")),
+            context_key=normal(context),
+            answer_key=normal(pl.col("answer")),
+        )
+        .with_columns(
+            question_numbers=numbers(pl.col("context_key")),
+            answer_numbers=numbers(pl.col("answer_key")),
+            question_negations=negations(pl.col("context_key")),
+            answer_negations=negations(pl.col("answer_key")),
+        )
+        .sort("is_released", "quality", "pair_id", descending=[True, True, False])
+        .with_row_index("row")
+        .cast({"row": pl.Int64})
+    )
+
+
+def same_text(one: pl.Expr, other: pl.Expr) -> pl.Expr:
+    """Whether two texts are equal after normalisation."""
+    return normal(one) == normal(other)
+
+
+def exact(pairs: pl.DataFrame) -> pl.DataFrame:
+    """Links of pairs whose question, earlier turns and answer equal an earlier one's after normalisation."""
+    same = [pl.col("context_key"), pl.col("answer_key"), pl.col("turns").list.len()]
+    first = pairs.select("row", "is_released", twin=pl.col("row").min().over(same))
+    return _links(
+        first.filter((pl.col("twin") != pl.col("row")) & ~pl.col("is_released")), "dedup.exact", 1.0, 1.0, 1.0
+    )
+
+
+def lexical(pairs: pl.DataFrame, bounds: Bounds) -> pl.DataFrame:
+    """Links of pairs whose question and answer are each spelled nearly as an earlier pair's, and agree in the guards.
+
+    Candidates share a band of MinHash values of the answer; the real Jaccard similarity decides.
+    """
+    rows, others = ShingleSets(pairs["answer_key"].to_list()).candidates()
+    may = ~pairs["is_released"].to_numpy()[rows] & _agree(pairs, rows, others)
+    rows, others = rows[may], others[may]
+    involved, places = np.unique(np.concatenate([rows, others]), return_inverse=True)
+    one, other = places[: len(rows)], places[len(rows) :]
+    some = pairs[involved]
+    questions = ShingleSets(some["context_key"].to_list()).similarity(one, other)
+    answers = ShingleSets(some["answer_key"].to_list()).similarity(one, other)
+    is_near = (questions >= bounds.lexical) & (answers >= bounds.lexical)
+    rows, others, questions, answers = rows[is_near], others[is_near], questions[is_near], answers[is_near]
+    return _followed(pairs, rows, others, answers, "dedup.lexical", (questions, answers, answers))
+
+
+@dataclass(frozen=True)
+class Questions:
+    """Vectors of distinct questions, each pair's place among them, and each pair's cluster (a number)."""
+
+    vectors: Matrix
+    of_pair: Numbers
+    cluster: Numbers
+
+
+@dataclass(frozen=True)
+class Near:
+    """Links of the near pass, near misses (row, twin, blocked_by), cosines of all answers that were compared."""
+
+    links: pl.DataFrame
+    misses: pl.DataFrame
+    compared: Cosines
+
+
+def near(pairs: pl.DataFrame, questions: Questions, embed: Callable[[list[str]], Matrix], bounds: Bounds) -> Near:
+    """Links of pairs that say the same as an earlier one of their cluster.
+
+    embed: is given each answer that has a sibling spelled like it in the cluster, and no other: a pair falls only if
+    spelling, both cosines and all guards agree, and spelling is the cheapest.
+    """
+    rows, others, spelling = ShingleSets(pairs["answer_key"].to_list()).alike(questions.cluster, bounds.spelling)
+    may = ~pairs["is_released"].to_numpy()[rows]
+    rows, others, spelling = rows[may], others[may], spelling[may]
+    involved, places = np.unique(np.concatenate([rows, others]), return_inverse=True)
+    vectors = embed(pairs["answer"][involved].to_list())
+    answers = cosines(vectors, places[: len(rows)], places[len(rows) :])
+    asked = cosines(questions.vectors, questions.of_pair[rows], questions.of_pair[others])
+    asked[questions.of_pair[rows] == questions.of_pair[others]] = 1.0
+    is_near = (asked >= bounds.question) & (answers >= bounds.answer)
+    agrees = _agree(pairs, rows, others)
+    falls = is_near & agrees
+    links = _followed(
+        pairs,
+        rows[falls],
+        others[falls],
+        answers[falls],
+        "dedup.near",
+        (asked[falls], answers[falls], spelling[falls]),
+    )
+    nearly = (asked >= bounds.question - bounds.margin) & (answers >= bounds.answer - bounds.margin) & ~falls
+    fallen = np.zeros(pairs.height, dtype=bool)
+    fallen[np.searchsorted(pairs["row"].to_numpy(), links["row"].to_numpy())] = True
+    nearly &= ~fallen[rows] & ~fallen[others]
+    misses = _misses(pairs, rows[nearly], others[nearly], (asked[nearly], answers[nearly], spelling[nearly]), bounds)
+    return Near(links, misses, answers)
+
+
+def _agree(pairs: pl.DataFrame, rows: Numbers, others: Numbers) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
+    agrees = np.ones(len(rows), dtype=bool)
+    for guard in GUARDS:
+        column = pairs[guard]
+        agrees &= (column[rows] == column[others]).to_numpy()
+    return agrees
+
+
+def _followed(
+    pairs: pl.DataFrame,
+    rows: Numbers,
+    others: Numbers,
+    similarity: Cosines,
+    rule: str,
+    told: tuple[Cosines, Cosines, Cosines],
+) -> pl.DataFrame:
+    """The links of a greedy pass over pairs of places that are near."""
+    twin = follow(rows, others, similarity, pairs.height)
+    is_link = twin[rows] == others
+    names = pairs["row"]
+    chosen = pl.DataFrame(
+        {"row": names[rows[is_link]], "twin": names[others[is_link]], "rule": [rule] * int(is_link.sum())}
+        | {name: column[is_link] for name, column in zip(tuple(LINKS)[3:], told, strict=True)},
+        schema=LINKS,
+    )
+    return chosen.sort("row")
+
+
+def _misses(
+    pairs: pl.DataFrame, rows: Numbers, others: Numbers, told: tuple[Cosines, Cosines, Cosines], bounds: Bounds
+) -> pl.DataFrame:
+    """Of each row its nearest miss: the pair, what blocked it first, and its similarities."""
+    blocked = [(pairs[guard][rows] != pairs[guard][others]).to_numpy() for guard in GUARDS]
+    blocked += [told[0] < bounds.question, told[1] < bounds.answer]
+    first = np.argmax(np.stack(blocked), axis=0) if len(rows) else np.empty(0, dtype=np.int64)
+    names = pairs["row"]
+    return (
+        pl.DataFrame(
+            {"row": names[rows], "twin": names[others], "rule": [BLOCKED_BY[place] for place in first]}
+            | dict(zip(tuple(LINKS)[3:], told, strict=True)),
+            schema=LINKS,
+        )
+        .rename({"rule": "blocked_by"})
+        .sort("row", "answer_similarity", "twin", descending=[False, True, False])
+        .unique("row", keep="first", maintain_order=True)
+    )
+
+
+def _links(rows: pl.DataFrame, rule: str, question: float, answer: float, spelling: float) -> pl.DataFrame:
+    return rows.select(
+        "row",
+        "twin",
+        rule=pl.lit(rule),
+        question_similarity=pl.lit(question),
+        answer_similarity=pl.lit(answer),
+        spelling=pl.lit(spelling),
+    ).cast(LINKS)
