@@ -21,6 +21,12 @@ TABLES = {
     "answers": ("generate",),
     "pairs": ("dedup",),
     "clusters": ("dedup",),
+    "duplicates": ("dedup",),
+    "near_misses": ("dedup",),
+    "borderline": ("dedup",),
+    "similarities": ("dedup",),
+    "drops": ("dedup",),
+    "leaders": ("dedup",),
     "corrections": ("annotate",),
     "triples": ("release",),
     "rows": ("train",),
@@ -98,6 +104,8 @@ def _table(pipeline: Pipeline, table: str, stage: str | None) -> "pl.LazyFrame":
         raise StoreError(f"{table}: nothing is published yet", do=f"curate run --stage {stages[0]}")
     if table in TABLES:
         frame = store.table(found[0], table)
+        if table == "clusters":
+            return _shared_clusters(store, frame)
         return _with_texts(store, frame) if table == "corrections" else frame
     return pl.concat([store.table(name, table) for name in found])
 
@@ -109,6 +117,27 @@ def _with_texts(store: RunStore, corrections: "pl.LazyFrame") -> "pl.LazyFrame":
     pairs = store.table("dedup", "pairs").select("pair_id", "question", "answer")
     joined = corrections.rename({"text": "correction"}).join(pairs, on="pair_id", how="inner", maintain_order="left")
     return joined.with_columns((pl.col("answer") == pl.col("correction")).alias("is_identity"))
+
+
+def _shared_clusters(store: RunStore, clusters: "pl.LazyFrame") -> "pl.LazyFrame":
+    """Clusters of two questions or more, the largest first; each with the texts of all its questions, leader first."""
+    import polars as pl
+
+    prompts = store.table("filter", "prompts").select("prompt_id", pl.col("text").alias("question"))
+    is_leader = pl.col("prompt_id") == pl.col("cluster_id")
+    return (
+        clusters.join(prompts, on="prompt_id", how="left")
+        .sort("cluster_id", ~is_leader, "similarity", "prompt_id", descending=[False, False, True, False])
+        .group_by("cluster_id", maintain_order=True)
+        .agg(
+            size=pl.len(),
+            members=pl.struct(
+                "prompt_id", "question", pl.when(~is_leader).then(pl.col("similarity")).alias("similarity")
+            ),
+        )
+        .filter(pl.col("size") > 1)
+        .sort("size", "cluster_id", descending=[True, False])
+    )
 
 
 def word_diff(old: str, new: str) -> Iterator[tuple[str, str]]:

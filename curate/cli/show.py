@@ -14,7 +14,8 @@ def command(
     table: Annotated[
         str,
         typer.Argument(
-            help="prompts, scores, answers, pairs, clusters, corrections, triples, rows, corrected, verdicts, failures."
+            help="prompts, scores, answers, pairs, clusters, duplicates, near_misses, borderline, similarities, drops, "
+            "corrections, triples, rows, corrected, verdicts, failures."
         ),
     ],
     where: Annotated[list[str] | None, typer.Option(help="column=value; may be given more than once.")] = None,
@@ -41,6 +42,10 @@ def command(
 
 
 def _shown(row: dict[str, Any]) -> str:
+    if "twin_question" in row:
+        return _shown_twins(row)
+    if "members" in row:
+        return _shown_cluster(row)
     lines = []
     if "question" in row:
         lines.append(paragraph("question", visible(row["question"])))
@@ -61,3 +66,29 @@ def _shown(row: dict[str, Any]) -> str:
             [*lines, "           " + visible("  ".join(f"{name} {value}" for name, value in shown.items()))]
         )
     return "\n".join(f"{name:<22} {visible(str(value))}" for name, value in rest.items())
+
+
+def _shown_twins(row: dict[str, Any]) -> str:
+    """A pair beside its twin: what the twin says, and what the row says otherwise."""
+    texts = [
+        paragraph(name, diff_text(row[f"twin_{name}"], row[name]))
+        if row[f"twin_{name}"] != row[name]
+        else paragraph(name, visible(row[name]))
+        for name in ("question", "answer")
+    ]
+    hidden = ("question", "answer", "twin_question", "twin_answer", "twin_is_released")
+    rest = {name: value for name, value in row.items() if name not in hidden and value is not None}
+    told = [f"{name} {value:.4f}" if isinstance(value, float) else f"{name} {value}" for name, value in rest.items()]
+    return "\n".join([*texts, "           " + visible("  ".join(told))])
+
+
+def _shown_cluster(row: dict[str, Any]) -> str:
+    """The questions of a cluster, each with its cosine to the leader; the leader first."""
+    lines = [
+        paragraph(
+            "leader" if member["similarity"] is None else f"{member['similarity']:.4f}",
+            visible(str(member["question"] or "a question of an earlier release")),
+        )
+        for member in row["members"]
+    ]
+    return "\n".join([f"cluster {row['cluster_id']}, {row['size']} questions", *lines])

@@ -135,6 +135,11 @@ class DedupConfig(Table):
     """Jaccard similarity of 5-character shingles from which two answers in one cluster may be near-duplicates."""
     lexical_similarity: float = Field(default=0.8, gt=0.0, le=1.0)
     """Jaccard similarity of question and of answer from which two pairs are duplicates by their letters."""
+    exchanged_words: int = Field(default=2, ge=0)
+    """Answers that are equal but for up to so many words in place of others are not the same: those words matter.
+
+    Words that are only added, left out or misspelt do not count; 0 turns this off.
+    """
     near_miss_margin: float = Field(default=0.03, ge=0.0, le=0.5)
     """How far below a cosine's threshold a pair still is a near miss, which people may review."""
     releases: tuple[str, ...] = ()

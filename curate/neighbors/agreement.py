@@ -4,12 +4,17 @@ Cosine alone calls "30 metres" and "31 metres", "can" and "cannot" the same; the
 """
 
 import polars as pl
+from rapidfuzz.distance import OSA
 
 NUMBER = r"\d+(?:[.,]\d+)*"
 NEGATION = (
     r"(?i)(?-u:\b)(?:not?|never|none|nobody|nothing|neither|nor|cannot|without|nicht|kein[a-z]*|nie|pas|jamais|nunca)"
     r"(?-u:\b)|n['’]t(?-u:\b)"
 )
+WORD = r"[\p{L}\p{M}]+(?:['’-][\p{L}\p{M}]+)*"
+MOST_COMPARED = 16
+"""Exchanged words among which misspelt ones are looked for: texts that differ in more are rewritten, not edited."""
+
 TERMINAL = r"[.!?…。！？:;)\]}\"'”’`»*|>]\s*$"
 
 
@@ -21,6 +26,40 @@ def numbers(text: pl.Expr) -> pl.Expr:
 def negations(text: pl.Expr) -> pl.Expr:
     """Count of negating words: English, some German, French and Spanish."""
     return text.str.count_matches(NEGATION)
+
+
+def words(text: pl.Expr) -> pl.Expr:
+    """The distinct words of a text; numbers are not words."""
+    return text.str.extract_all(WORD).list.unique()
+
+
+def exchanged_words(one: pl.Series, other: pl.Series) -> pl.Series:
+    """How many words of one text stand for others in the other: 0 where words were only added, left out or misspelt.
+
+    one, other: lists of distinct words, as `words` gives them. A word is misspelt where one letter is added, left out,
+    replaced or swapped with its neighbour.
+    """
+    frame = pl.DataFrame({"one": one, "other": other}).select(
+        left=pl.col("one").list.set_difference("other"), right=pl.col("other").list.set_difference("one")
+    )
+    fewer = frame.select(pl.min_horizontal(pl.col("left").list.len(), pl.col("right").list.len()))["left"]
+    counts = fewer.to_list()
+    is_small = (fewer > 0) & (fewer <= MOST_COMPARED)
+    for place in is_small.arg_true().to_list():
+        counts[place] = _not_misspelt(frame["left"][place].to_list(), frame["right"][place].to_list())
+    return pl.Series("exchanged", counts, dtype=pl.Int64)
+
+
+def _not_misspelt(left: list[str], right: list[str]) -> int:
+    rest = sorted(right)
+    unmatched = 0
+    for word in sorted(left):
+        alike = next((other for other in rest if OSA.distance(word, other, score_cutoff=1) <= 1), None)
+        if alike is None:
+            unmatched += 1
+        else:
+            rest.remove(alike)
+    return min(unmatched, len(rest))
 
 
 def form(text: pl.Expr) -> pl.Expr:

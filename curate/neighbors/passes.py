@@ -9,8 +9,9 @@ from dataclasses import dataclass
 
 import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
-from curate.neighbors.agreement import form, negations, normal, numbers
+from curate.neighbors.agreement import exchanged_words, form, negations, normal, numbers, words
 from curate.neighbors.cosine import Cosines, Matrix, Numbers, cosines
 from curate.neighbors.following import follow
 from curate.neighbors.shingles import ShingleSets
@@ -28,20 +29,22 @@ LINKS = pl.Schema(
 GUARDS = ("question_numbers", "answer_numbers", "question_negations", "answer_negations")
 """What two pairs must agree in, in the order in which a near miss is explained by them."""
 
-BLOCKED_BY = (*GUARDS, "question_similarity", "answer_similarity")
+BLOCKED_BY = (*GUARDS, "answer_words", "question_similarity", "answer_similarity")
 
 
 @dataclass(frozen=True)
 class Bounds:
     """Thresholds: cosines of question and answer, Jaccard of both in the lexical pass, Jaccard of near answers.
 
-    margin: how far below a cosine's threshold a pair is told as a near miss.
+    exchanged: two answers that differ in at least one and at most so many exchanged words are not the same: those words
+    are what they say. margin: how far below a cosine's threshold a pair is told as a near miss.
     """
 
     question: float
     answer: float
     lexical: float
     spelling: float
+    exchanged: int
     margin: float
 
 
@@ -99,6 +102,8 @@ def lexical(pairs: pl.DataFrame, bounds: Bounds) -> pl.DataFrame:
     questions = ShingleSets(some["context_key"].to_list()).similarity(one, other)
     answers = ShingleSets(some["answer_key"].to_list()).similarity(one, other)
     is_near = (questions >= bounds.lexical) & (answers >= bounds.lexical)
+    for key in ("context_key", "answer_key"):
+        is_near[is_near] = ~_is_edited(pairs[key], rows[is_near], others[is_near], bounds.exchanged)
     rows, others, questions, answers = rows[is_near], others[is_near], questions[is_near], answers[is_near]
     return _followed(pairs, rows, others, answers, "dedup.lexical", (questions, answers, answers))
 
@@ -137,7 +142,10 @@ def near(pairs: pl.DataFrame, questions: Questions, embed: Callable[[list[str]],
     asked[questions.of_pair[rows] == questions.of_pair[others]] = 1.0
     is_near = (asked >= bounds.question) & (answers >= bounds.answer)
     agrees = _agree(pairs, rows, others)
-    falls = is_near & agrees
+    nearly = (asked >= bounds.question - bounds.margin) & (answers >= bounds.answer - bounds.margin)
+    is_edited = np.zeros(len(rows), dtype=bool)
+    is_edited[nearly] = _is_edited(pairs["answer_key"], rows[nearly], others[nearly], bounds.exchanged)
+    falls = is_near & agrees & ~is_edited
     links = _followed(
         pairs,
         rows[falls],
@@ -146,15 +154,24 @@ def near(pairs: pl.DataFrame, questions: Questions, embed: Callable[[list[str]],
         "dedup.near",
         (asked[falls], answers[falls], spelling[falls]),
     )
-    nearly = (asked >= bounds.question - bounds.margin) & (answers >= bounds.answer - bounds.margin) & ~falls
+    nearly &= ~falls
     fallen = np.zeros(pairs.height, dtype=bool)
     fallen[np.searchsorted(pairs["row"].to_numpy(), links["row"].to_numpy())] = True
     nearly &= ~fallen[rows] & ~fallen[others]
-    misses = _misses(pairs, rows[nearly], others[nearly], (asked[nearly], answers[nearly], spelling[nearly]), bounds)
+    told = (asked[nearly], answers[nearly], spelling[nearly])
+    misses = _misses(pairs, rows[nearly], others[nearly], told, is_edited[nearly], bounds)
     return Near(links, misses, answers)
 
 
-def _agree(pairs: pl.DataFrame, rows: Numbers, others: Numbers) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
+def _is_edited(texts: pl.Series, rows: Numbers, others: Numbers, most: int) -> NDArray[np.bool_]:
+    """Whether two texts are the same but for a few words that stand for others."""
+    involved, places = np.unique(np.concatenate([rows, others]), return_inverse=True)
+    found = texts[involved].to_frame("text").select(words(pl.col("text")))["text"]
+    exchanged = exchanged_words(found[places[: len(rows)]], found[places[len(rows) :]])
+    return exchanged.is_between(1, most).to_numpy()
+
+
+def _agree(pairs: pl.DataFrame, rows: Numbers, others: Numbers) -> NDArray[np.bool_]:
     agrees = np.ones(len(rows), dtype=bool)
     for guard in GUARDS:
         column = pairs[guard]
@@ -183,11 +200,16 @@ def _followed(
 
 
 def _misses(
-    pairs: pl.DataFrame, rows: Numbers, others: Numbers, told: tuple[Cosines, Cosines, Cosines], bounds: Bounds
+    pairs: pl.DataFrame,
+    rows: Numbers,
+    others: Numbers,
+    told: tuple[Cosines, Cosines, Cosines],
+    is_edited: NDArray[np.bool_],
+    bounds: Bounds,
 ) -> pl.DataFrame:
     """Of each row its nearest miss: the pair, what blocked it first, and its similarities."""
     blocked = [(pairs[guard][rows] != pairs[guard][others]).to_numpy() for guard in GUARDS]
-    blocked += [told[0] < bounds.question, told[1] < bounds.answer]
+    blocked += [is_edited, told[0] < bounds.question, told[1] < bounds.answer]
     first = np.argmax(np.stack(blocked), axis=0) if len(rows) else np.empty(0, dtype=np.int64)
     names = pairs["row"]
     return (

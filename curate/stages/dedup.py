@@ -29,7 +29,7 @@ NAME = "dedup"
 VERSION = 2
 DECIDING = (
     *("question_similarity", "answer_similarity", "shingle_similarity", "lexical_similarity"),
-    *("near_miss_margin", "cells_beyond"),
+    *("exchanged_words", "near_miss_margin", "cells_beyond"),
 )
 PAIR_COLUMNS = ("prompt_id", "question", "turns", "answer", "source", "source_row", "license", "language")
 
@@ -70,6 +70,7 @@ def run(pipeline: Pipeline, store: RunStore, key: dict[str, Any], progress: Prog
         config.answer_similarity,
         config.lexical_similarity,
         config.shingle_similarity,
+        config.exchanged_words,
         config.near_miss_margin,
     )
     saved = store.workdir / NAME / "leaders.npz"
@@ -165,7 +166,7 @@ def _contaminated(pipeline: Pipeline, pairs: "pl.DataFrame", space: "Space", thr
     near = space.nearest(ours["context"].to_list(), [text for _, text in theirs], threshold)
     named = pl.Series([theirs[number][0] if number >= 0 else None for number in near.leader.tolist()], dtype=pl.String)
     prompts = ours.select("prompt_id", twin_id=named, similarity=pl.Series(near.similarity)).drop_nulls("twin_id")
-    return pairs.filter("is_here").join(prompts, on="prompt_id", maintain_order="left").select(found)
+    return pairs.filter("is_here").join(prompts, on="prompt_id", maintain_order="left").select(list(found))
 
 
 def _near(

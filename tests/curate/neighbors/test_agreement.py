@@ -3,7 +3,7 @@
 import polars as pl
 import pytest
 
-from curate.neighbors.agreement import form, negations, normal, numbers
+from curate.neighbors.agreement import exchanged_words, form, negations, normal, numbers, words
 
 
 def value(expression, text: str):
@@ -51,3 +51,23 @@ def test_the_better_made_of_two_equal_texts_has_the_higher_form():
 
 def test_case_width_and_white_space_do_not_count():
     assert value(normal, " Ｔhe \n\n SKY ") == value(normal, "the sky")
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "count"),
+    [
+        ("the tower is 300 metres tall", "the tower is 300 feet tall", 1),
+        ("it is hot in lisbon", "it is cold in quebec", 2),
+        ("it is hot", "sure it is very hot", 0),
+        ("the molecules scatter light", "the molecuels scater light", 0),
+        ("the molecules scatter light", "well the molecuels scatter red light", 0),
+        ("increase the dose", "decrease the dose", 1),
+        ("**boil** it, well", "boil it well", 0),
+        ("", "anything", 0),
+        ("", "", 0),
+    ],
+)
+def test_exchanged_words_are_told_from_added_and_misspelt_ones(one, other, count):
+    said = pl.DataFrame({"one": [one], "other": [other]}).select(words(pl.col("one")), words(pl.col("other")))
+    assert exchanged_words(said["one"], said["other"]).to_list() == [count]
+    assert exchanged_words(said["other"], said["one"]).to_list() == [count]
