@@ -67,9 +67,9 @@ def calls(workdir: Path) -> list[dict[str, Any]]:
 
 
 def rows(
-    pipeline: Pipeline, table: str, stage: str | None, where: dict[str, str], limit: int, *, changed: bool
+    pipeline: Pipeline, table: str, stage: str | None, where: dict[str, str], limit: int | None, *, changed: bool
 ) -> list[dict[str, Any]]:
-    """Rows of a published table whose columns equal `where`, the first by order of the table.
+    """Rows of a published table whose columns equal `where`, the first `limit` (None: all) by order of the table.
 
     changed: only rows whose correction differs from the answer. Raises UsageError at an unknown table or column.
     """
@@ -86,7 +86,7 @@ def rows(
         frame = frame.filter(pl.col(name).cast(pl.String) == value)
     if changed and "is_identity" in columns:
         frame = frame.filter(~pl.col("is_identity"))
-    return frame.head(limit).collect().to_dicts()
+    return (frame if limit is None else frame.head(limit)).collect().to_dicts()
 
 
 def _table(pipeline: Pipeline, table: str, stage: str | None) -> "pl.LazyFrame":

@@ -6,6 +6,10 @@ import typer
 
 from curate.cli.options import DEFAULT_CONFIG, AsJson, ConfigFile, PipelineName
 from curate.cli.output import diff_text, paragraph, print_json, visible
+from curate.cli.output import table as as_table
+
+COUNTS = ("similarities", "drops")
+"""Tables of numbers: shown whole, as columns."""
 
 DIFFED = ("question", "answer", "correction", "aligner_correction")
 
@@ -21,7 +25,7 @@ def command(
     where: Annotated[list[str] | None, typer.Option(help="column=value; may be given more than once.")] = None,
     stage: Annotated[str | None, typer.Option(help="The stage whose table is meant, where several have one.")] = None,
     changed: Annotated[bool, typer.Option("--changed", help="Only rows whose correction differs.")] = False,
-    limit: Annotated[int, typer.Option(min=1, help="Rows at most.")] = 10,
+    limit: Annotated[int | None, typer.Option(min=1, help="Rows at most; 10, or all of a table of counts.")] = None,
     pipeline: PipelineName = None,
     config: ConfigFile = DEFAULT_CONFIG,
     as_json: AsJson = False,
@@ -34,9 +38,19 @@ def command(
     wanted = dict(part.partition("=")[::2] for part in where or [])
     if any("=" not in part for part in where or []):
         raise UsageError("--where needs column=value", do="such as --where model=vicuna-7b")
-    found = rows(read_pipeline(config, pipeline), table, stage, wanted, limit, changed=changed)
+    found = rows(
+        read_pipeline(config, pipeline),
+        table,
+        stage,
+        wanted,
+        limit or (None if table in COUNTS else 10),
+        changed=changed,
+    )
     if as_json:
         print_json(found)
+        return
+    if table in COUNTS and found:
+        typer.echo(as_table(list(found[0]), [list(row.values()) for row in found]))
         return
     typer.echo("\n\n".join(_shown(row) for row in found) if found else "no rows")
 

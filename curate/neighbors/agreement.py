@@ -3,6 +3,9 @@
 Cosine alone calls "30 metres" and "31 metres", "can" and "cannot" the same; these see the difference.
 """
 
+from collections import Counter
+from collections.abc import Sequence
+
 import polars as pl
 from rapidfuzz.distance import OSA
 
@@ -13,7 +16,7 @@ NEGATION = (
 )
 WORD = r"[\p{L}\p{M}]+(?:['’-][\p{L}\p{M}]+)*"
 MOST_COMPARED = 16
-"""Exchanged words among which misspelt ones are looked for: texts that differ in more are rewritten, not edited."""
+"""Words of one text alone among which misspelt ones are looked for."""
 
 TERMINAL = r"[.!?…。！？:;)\]}\"'”’`»*|>]\s*$"
 
@@ -29,31 +32,24 @@ def negations(text: pl.Expr) -> pl.Expr:
 
 
 def words(text: pl.Expr) -> pl.Expr:
-    """The distinct words of a text; numbers are not words."""
-    return text.str.extract_all(WORD).list.unique()
+    """The words of a text as often as they stand; numbers are not words."""
+    return text.str.extract_all(WORD)
 
 
-def exchanged_words(one: pl.Series, other: pl.Series) -> pl.Series:
+def exchanged_words(one: Sequence[str], other: Sequence[str]) -> int:
     """How many words of one text stand for others in the other: 0 where words were only added, left out or misspelt.
 
-    one, other: lists of distinct words, as `words` gives them. A word is misspelt where one letter is added, left out,
-    replaced or swapped with its neighbour.
+    A word is misspelt where one letter is added, left out, replaced or swapped with its neighbour. Words are compared
+    as often as they stand. Texts with more than `MOST_COMPARED` words of their own each are rewritten, not edited: of
+    them the smaller count of such words is told.
     """
-    frame = pl.DataFrame({"one": one, "other": other}).select(
-        left=pl.col("one").list.set_difference("other"), right=pl.col("other").list.set_difference("one")
-    )
-    fewer = frame.select(pl.min_horizontal(pl.col("left").list.len(), pl.col("right").list.len()))["left"]
-    counts = fewer.to_list()
-    is_small = (fewer > 0) & (fewer <= MOST_COMPARED)
-    for place in is_small.arg_true().to_list():
-        counts[place] = _not_misspelt(frame["left"][place].to_list(), frame["right"][place].to_list())
-    return pl.Series("exchanged", counts, dtype=pl.Int64)
-
-
-def _not_misspelt(left: list[str], right: list[str]) -> int:
-    rest = sorted(right)
+    left, right = Counter(one) - Counter(other), Counter(other) - Counter(one)
+    fewer = min(left.total(), right.total())
+    if not 0 < fewer <= MOST_COMPARED:
+        return fewer
+    rest = sorted(right.elements())
     unmatched = 0
-    for word in sorted(left):
+    for word in sorted(left.elements()):
         alike = next((other for other in rest if OSA.distance(word, other, score_cutoff=1) <= 1), None)
         if alike is None:
             unmatched += 1

@@ -164,11 +164,11 @@ def near(pairs: pl.DataFrame, questions: Questions, embed: Callable[[list[str]],
 
 
 def _is_edited(texts: pl.Series, rows: Numbers, others: Numbers, most: int) -> NDArray[np.bool_]:
-    """Whether two texts are the same but for a few words that stand for others."""
+    """Whether two texts are the same but for at least one and at most so many words that stand for others."""
     involved, places = np.unique(np.concatenate([rows, others]), return_inverse=True)
-    found = texts[involved].to_frame("text").select(words(pl.col("text")))["text"]
-    exchanged = exchanged_words(found[places[: len(rows)]], found[places[len(rows) :]])
-    return exchanged.is_between(1, most).to_numpy()
+    said = texts[involved].to_frame("text").select(words(pl.col("text")))["text"].to_list()
+    pairs = zip(places[: len(rows)].tolist(), places[len(rows) :].tolist(), strict=True)
+    return np.array([1 <= exchanged_words(said[one], said[other]) <= most for one, other in pairs], dtype=bool)
 
 
 def _agree(pairs: pl.DataFrame, rows: Numbers, others: Numbers) -> NDArray[np.bool_]:

@@ -61,6 +61,7 @@ def test_case_width_and_white_space_do_not_count():
         ("it is hot", "sure it is very hot", 0),
         ("the molecules scatter light", "the molecuels scater light", 0),
         ("the molecules scatter light", "well the molecuels scatter red light", 0),
+        ("two weeks, then three weeks more", "two weeks, then three months more", 1),
         ("increase the dose", "decrease the dose", 1),
         ("**boil** it, well", "boil it well", 0),
         ("", "anything", 0),
@@ -69,5 +70,5 @@ def test_case_width_and_white_space_do_not_count():
 )
 def test_exchanged_words_are_told_from_added_and_misspelt_ones(one, other, count):
     said = pl.DataFrame({"one": [one], "other": [other]}).select(words(pl.col("one")), words(pl.col("other")))
-    assert exchanged_words(said["one"], said["other"]).to_list() == [count]
-    assert exchanged_words(said["other"], said["one"]).to_list() == [count]
+    assert exchanged_words(said["one"].item(), said["other"].item()) == count
+    assert exchanged_words(said["other"].item(), said["one"].item()) == count
