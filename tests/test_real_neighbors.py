@@ -28,7 +28,7 @@ def real() -> np.ndarray:
     needs_real_data()
     with gzip.open(REAL_DATA / "prompts" / "p3_prompts.jsonl.gz", "rt", encoding="utf-8") as file:
         prompts = sorted({json.loads(line)["prompt"][:100] for line in file})
-    return Embedder(MODEL, "cpu", 16384).encode(prompts[:: len(prompts) // 5000][:5000])
+    return Embedder(MODEL, "cpu").encode(prompts[:: len(prompts) // 5000][:5000])
 
 
 @pytest.fixture(scope="module")

@@ -23,7 +23,7 @@ def embedded(count: int) -> NDArray[np.float32]:
 
     known = sorted({text[:LONGEST] for text in texts()})
     chosen = known[:: max(1, len(known) // count)][:count]
-    return Embedder(EmbedSettings("sentence-transformers/all-MiniLM-L6-v2"), "cpu", 8192).encode(chosen)
+    return Embedder(EmbedSettings("sentence-transformers/all-MiniLM-L6-v2"), "cpu").encode(chosen)
 
 
 def spread(real: NDArray[np.float32], rows: int) -> NDArray[np.float32]:

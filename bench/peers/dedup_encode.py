@@ -16,7 +16,7 @@ MODEL = "sentence-transformers/all-MiniLM-L6-v2"
 
 def main(method: str, path: str) -> None:
     texts = json.loads(Path(path).read_text(encoding="utf-8"))
-    embedder = Embedder(EmbedSettings(MODEL), "cpu", 16384)
+    embedder = Embedder(EmbedSettings(MODEL), "cpu")
     tokens = int(embedder.tokens(texts).sum())
     if method == "ours":
         encode = embedder.encode

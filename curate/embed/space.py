@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from curate.neighbors.kept import Kept
     from curate.neighbors.leading import Join, Leaders
 
-BLOCKS_BETWEEN_SAVES = 64
 CELL_SAMPLE = 262_144
 ROWS_PER_CELL = 39
 """FAISS warns of cells that are trained on fewer rows."""
@@ -26,13 +25,14 @@ ROWS_PER_CELL = 39
 
 @dataclass(frozen=True)
 class Space:
-    """One embedding model in one run directory. vectors: made by `open_space`."""
+    """One embedding model in one run directory, made by `open_space`. saved: where a join keeps what it has decided."""
 
     config: DedupConfig
     settings: EmbedSettings
     vectors: Vectors
     progress: Progress
     saved: Path
+    blocks_between_saves: int = 64
 
     def embed(self, what: str, texts: list[str]) -> "NDArray[np.float32]":
         """Rows of length 1, float32, shape (texts, dimensions)."""
@@ -65,7 +65,7 @@ class Space:
             nonlocal blocks
             blocks += 1
             self.progress.update(f"{len(decided):,} of {len(vectors):,} questions joined")
-            if blocks % BLOCKS_BETWEEN_SAVES == 0:
+            if blocks % self.blocks_between_saves == 0:
                 _save(self.saved, key, decided)
 
         return lead(vectors, join, kept, _load(self.saved, key), tell)

@@ -18,10 +18,10 @@ BORDERLINE = 25
 BIN = 0.01
 
 
-def told(pairs: pl.DataFrame, links: pl.DataFrame, model: str) -> pl.DataFrame:
+def told(pairs: pl.DataFrame, links: pl.DataFrame, model: str, bounds: Bounds) -> pl.DataFrame:
     """Links with ids and texts of both pairs. links: rows and twins as positions; model: that of the cosines.
 
-    twin_is_released: the twin is a pair of an earlier release.
+    Thresholds are those of the near pass. twin_is_released: the twin is a pair of an earlier release.
     """
     texts = pairs.select("row", "pair_id", "question", "answer", "model", "source", "is_released")
     theirs = texts.select(
@@ -32,7 +32,11 @@ def told(pairs: pl.DataFrame, links: pl.DataFrame, model: str) -> pl.DataFrame:
         links.join(texts.drop("is_released"), on="row", how="inner", validate="1:1")
         .join(theirs, on="twin", how="inner", validate="m:1")
         .rename({"pair_id": "row_id", "model": "upstream_model", "twin_model": "twin_upstream_model"})
-        .with_columns(pl.lit(model).alias("embedding_model"))
+        .with_columns(
+            embedding_model=pl.lit(model),
+            question_threshold=pl.lit(bounds.question),
+            answer_threshold=pl.lit(bounds.answer),
+        )
         .drop("row", "twin")
         .sort("row_id")
     )
@@ -76,7 +80,7 @@ def borderline(duplicates: pl.DataFrame, misses: pl.DataFrame, bounds: Bounds) -
         distance = (pl.col(what) - threshold).abs()
         for side in (pl.col(what) >= threshold, pl.col(what) < threshold):
             nearest = both.filter(side & (pl.col(what) < 1.0)).sort(distance, "row_id").head(BORDERLINE)
-            parts.append(nearest.select(pl.lit(what).alias("what"), pl.lit(threshold).alias("threshold"), pl.all()))
+            parts.append(nearest.select(pl.lit(what).alias("what"), pl.all()))
     return pl.concat(parts)
 
 

@@ -11,10 +11,10 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from curate.neighbors import shingles
 from curate.neighbors.agreement import exchanged_words, form, negations, normal, numbers, words
 from curate.neighbors.cosine import Cosines, Matrix, Numbers, cosines
 from curate.neighbors.following import follow
-from curate.neighbors.shingles import ShingleSets
 
 LINKS = pl.Schema(
     {
@@ -93,14 +93,14 @@ def lexical(pairs: pl.DataFrame, bounds: Bounds) -> pl.DataFrame:
 
     Candidates share a band of MinHash values of the answer; the real Jaccard similarity decides.
     """
-    rows, others = ShingleSets(pairs["answer_key"].to_list()).candidates()
+    rows, others = shingles.candidates(pairs["answer_key"].to_list())
     may = ~pairs["is_released"].to_numpy()[rows] & _agree(pairs, rows, others)
     rows, others = rows[may], others[may]
     involved, places = np.unique(np.concatenate([rows, others]), return_inverse=True)
     one, other = places[: len(rows)], places[len(rows) :]
     some = pairs[involved]
-    questions = ShingleSets(some["context_key"].to_list()).similarity(one, other)
-    answers = ShingleSets(some["answer_key"].to_list()).similarity(one, other)
+    questions = shingles.similarity(some["context_key"].to_list(), one, other)
+    answers = shingles.similarity(some["answer_key"].to_list(), one, other)
     is_near = (questions >= bounds.lexical) & (answers >= bounds.lexical)
     for key in ("context_key", "answer_key"):
         is_near[is_near] = ~_is_edited(pairs[key], rows[is_near], others[is_near], bounds.exchanged)
@@ -132,7 +132,7 @@ def near(pairs: pl.DataFrame, questions: Questions, embed: Callable[[list[str]],
     embed: is given each answer that has a sibling spelled like it in the cluster, and no other: a pair falls only if
     spelling, both cosines and all guards agree, and spelling is the cheapest.
     """
-    rows, others, spelling = ShingleSets(pairs["answer_key"].to_list()).alike(questions.cluster, bounds.spelling)
+    rows, others, spelling = shingles.alike(pairs["answer_key"].to_list(), questions.cluster, bounds.spelling)
     may = ~pairs["is_released"].to_numpy()[rows]
     rows, others, spelling = rows[may], others[may], spelling[may]
     involved, places = np.unique(np.concatenate([rows, others]), return_inverse=True)

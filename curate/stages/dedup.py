@@ -87,7 +87,7 @@ def run(pipeline: Pipeline, store: RunStore, key: dict[str, Any], progress: Prog
         contaminated = _contaminated(pipeline, _without(pairs, links), space, bounds.question)
         near, clusters, sampled = _near(_without(pairs, links, contaminated), space, bounds, fingerprint(key), draft)
         links = pl.concat([links, near.links])
-        duplicates = explained.told(pairs, links, config.model)
+        duplicates = explained.told(pairs, links, config.model, bounds)
         dropped = pl.concat(
             [explained.verdicts(duplicates, bounds), _echo_verdicts(echoes), _verdicts_of(pairs, contaminated, bounds)]
         )
@@ -95,7 +95,7 @@ def run(pipeline: Pipeline, store: RunStore, key: dict[str, Any], progress: Prog
         staying = staying.join(clusters.select("prompt_id", "cluster_id"), on="prompt_id", how="left").sort("pair_id")
         for start in range(0, max(1, staying.height), SHARD_ROWS):
             draft.write("pairs", _columns(staying[start : start + SHARD_ROWS]))
-        misses = explained.told(pairs, near.misses, config.model)
+        misses = explained.told(pairs, near.misses, config.model, bounds)
         draft.write("verdicts", dropped.sort("row_id", "rule"))
         draft.write("clusters", clusters.sort("prompt_id"))
         draft.write("duplicates", duplicates)
@@ -207,7 +207,7 @@ def _near(
 
 def _tell_recall(space: "Space", sampled: "NDArray[np.float64]", leaders: "Leaders", threshold: float) -> None:
     """Cells may miss a leader: of sampled leaders, how many have one before them after all."""
-    if len(leaders) <= space.config.cells_beyond:
+    if len(leaders) <= space.config.cells_beyond or not len(sampled):
         return
     leading = int(leaders.is_leader.sum())
     followers, missed = len(leaders) - leading, float((sampled >= threshold).mean()) * leading

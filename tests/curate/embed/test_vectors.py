@@ -62,6 +62,13 @@ def test_vectors_do_not_depend_on_what_else_is_embedded(embedder):
     assert np.abs(alone - embedder.encode(texts)).max() < 2e-6
 
 
+def test_half_precision_is_near_to_single(embedder):
+    half = Embedder(EmbedSettings(MODEL, "bfloat16"), "cpu", 4096).encode([SKY, "How do I boil eggs?"])
+    cosines = np.einsum("ij,ij->i", half, embedder.encode([SKY, "How do I boil eggs?"]))
+    assert half.dtype == np.float32
+    assert 0.98 < cosines.min() < 1.0
+
+
 def test_each_text_is_embedded_once(tmp_path, embedder):
     asked: list[str] = []
     first = Vectors(tmp_path, EmbedSettings(MODEL), opened(embedder, asked)).of(["b", "a", "b"])

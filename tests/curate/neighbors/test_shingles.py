@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from curate.neighbors.following import follow
-from curate.neighbors.shingles import ShingleSets
+from curate.neighbors.shingles import alike, candidates, similarity
 
 TEXTS = [
     "the quick brown fox jumps over the lazy dog",
@@ -33,15 +33,15 @@ def plain(one: str, other: str) -> float:
 
 def test_similarities_are_those_of_plain_sets():
     rows, others = (places.ravel() for places in np.indices((len(TEXTS), len(TEXTS))))
-    found = ShingleSets(TEXTS).similarity(rows, others)
+    found = similarity(TEXTS, rows, others)
     assert found.tolist() == [plain(TEXTS[one], TEXTS[other]) for one, other in zip(rows, others, strict=True)]
 
 
 @pytest.mark.parametrize("floor", [0.01, 0.5, 1.0])
 def test_alike_pairs_are_all_those_of_one_group(floor):
     groups = np.array([0, 0, 1, 1, 1, 0, 0, 2, 2, 2, 3, 3])
-    rows, others, similarity = ShingleSets(TEXTS).alike(groups, floor)
-    found = {(int(row), int(other)): value for row, other, value in zip(rows, others, similarity, strict=True)}
+    rows, others, found_similarity = alike(TEXTS, groups, floor)
+    found = {(int(row), int(other)): value for row, other, value in zip(rows, others, found_similarity, strict=True)}
     expected = {
         (row, other): plain(TEXTS[row], TEXTS[other])
         for row in range(len(TEXTS))
@@ -52,9 +52,9 @@ def test_alike_pairs_are_all_those_of_one_group(floor):
 
 
 def test_no_texts_are_alike_to_none():
-    sets = ShingleSets([])
-    assert [len(part) for part in sets.alike(np.empty(0, dtype=np.int64), 0.5)] == [0, 0, 0]
-    assert [len(part) for part in sets.candidates()] == [0, 0]
+    assert [len(part) for part in alike([], np.empty(0, dtype=np.int64), 0.5)] == [0, 0, 0]
+    assert [len(part) for part in candidates([])] == [0, 0]
+    assert [len(part) for part in candidates(["", ""])] == [0, 0]
 
 
 def test_nearly_equal_texts_are_candidates_and_foreign_ones_are_not():
@@ -62,7 +62,7 @@ def test_nearly_equal_texts_are_candidates_and_foreign_ones_are_not():
     words = ["".join(random.choice(list("abcdefghijklmnop"), 6)) for _ in range(2000)]
     texts = [" ".join(random.choice(words, 40)) for _ in range(300)]
     edited = [text.replace(text[100:104], "wxyz") for text in texts]
-    rows, others = ShingleSets(texts + edited).candidates()
+    rows, others = candidates(texts + edited)
     found = set(zip(rows.tolist(), others.tolist(), strict=True))
     assert sum((300 + row, row) in found for row in range(300)) >= 297
     assert len(found) < 320
