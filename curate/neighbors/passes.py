@@ -1,7 +1,8 @@
-"""The passes of dedup over pairs in one total order: exact, lexical, near. Each gives links from a row to its twin.
+"""The passes of dedup over pairs in one total order: exact, lexical, near. Each gives links to earlier rows.
 
 A frame of pairs has the columns row (position in the total order), pair_id, prompt_id, context_key, answer_key,
-is_released and the columns of `guards`. A link says that `row` falls for `twin`, an earlier row that stays.
+is_released and those of GUARDS. All links that hold are found first; `followed` then chooses among those of all passes
+at once, so that no twin falls in a later pass.
 """
 
 from collections.abc import Callable
@@ -80,18 +81,24 @@ def same_text(one: pl.Expr, other: pl.Expr) -> pl.Expr:
 
 
 def exact(pairs: pl.DataFrame) -> pl.DataFrame:
-    """Links of pairs whose question, earlier turns and answer equal an earlier one's after normalisation."""
-    same = [pl.col("context_key"), pl.col("answer_key"), pl.col("turns").list.len()]
+    """Links of pairs whose turns equal an earlier one's, and question and answer after normalisation: to the first."""
+    same = ["turns", "context_key", "answer_key"]
     first = pairs.select("row", "is_released", twin=pl.col("row").min().over(same))
-    return _links(
-        first.filter((pl.col("twin") != pl.col("row")) & ~pl.col("is_released")), "dedup.exact", 1.0, 1.0, 1.0
+    return first.filter((pl.col("twin") != pl.col("row")) & ~pl.col("is_released")).select(
+        "row",
+        "twin",
+        rule=pl.lit("dedup.exact"),
+        question_similarity=pl.lit(1.0),
+        answer_similarity=pl.lit(1.0),
+        spelling=pl.lit(1.0),
     )
 
 
 def lexical(pairs: pl.DataFrame, bounds: Bounds) -> pl.DataFrame:
     """Links of pairs whose question and answer are each spelled nearly as an earlier pair's, and agree in the guards.
 
-    Candidates share a band of MinHash values of the answer; the real Jaccard similarity decides.
+    Candidates share a band of MinHash values of the answer; the real Jaccard similarity decides, and stands in the
+    columns of similarities.
     """
     rows, others = shingles.candidates(pairs["answer_key"].to_list())
     may = ~pairs["is_released"].to_numpy()[rows] & _agree(pairs, rows, others)
@@ -101,11 +108,11 @@ def lexical(pairs: pl.DataFrame, bounds: Bounds) -> pl.DataFrame:
     some = pairs[involved]
     questions = shingles.similarity(some["context_key"].to_list(), one, other)
     answers = shingles.similarity(some["answer_key"].to_list(), one, other)
-    is_near = (questions >= bounds.lexical) & (answers >= bounds.lexical)
+    falls = (questions >= bounds.lexical) & (answers >= bounds.lexical)
     for key in ("context_key", "answer_key"):
-        is_near[is_near] = ~_is_edited(pairs[key], rows[is_near], others[is_near], bounds.exchanged)
-    rows, others, questions, answers = rows[is_near], others[is_near], questions[is_near], answers[is_near]
-    return _followed(pairs, rows, others, answers, "dedup.lexical", (questions, answers, answers))
+        falls[falls] = ~_is_edited(pairs[key], rows[falls], others[falls], bounds.exchanged)
+    told = (questions[falls], answers[falls], answers[falls])
+    return _links(pairs, rows[falls], others[falls], "dedup.lexical", told)
 
 
 @dataclass(frozen=True)
@@ -119,7 +126,7 @@ class Questions:
 
 @dataclass(frozen=True)
 class Near:
-    """Links of the near pass, near misses (row, twin, blocked_by), cosines of all answers that were compared."""
+    """Links of the near pass, near misses (with `blocked_by`), cosines of all answers that were compared."""
 
     links: pl.DataFrame
     misses: pl.DataFrame
@@ -146,21 +153,42 @@ def near(pairs: pl.DataFrame, questions: Questions, embed: Callable[[list[str]],
     is_edited = np.zeros(len(rows), dtype=bool)
     is_edited[nearly] = _is_edited(pairs["answer_key"], rows[nearly], others[nearly], bounds.exchanged)
     falls = is_near & agrees & ~is_edited
-    links = _followed(
-        pairs,
-        rows[falls],
-        others[falls],
-        answers[falls],
-        "dedup.near",
-        (asked[falls], answers[falls], spelling[falls]),
-    )
+    told = (asked[falls], answers[falls], spelling[falls])
+    links = _links(pairs, rows[falls], others[falls], "dedup.near", told)
     nearly &= ~falls
-    fallen = np.zeros(pairs.height, dtype=bool)
-    fallen[np.searchsorted(pairs["row"].to_numpy(), links["row"].to_numpy())] = True
-    nearly &= ~fallen[rows] & ~fallen[others]
     told = (asked[nearly], answers[nearly], spelling[nearly])
     misses = _misses(pairs, rows[nearly], others[nearly], told, is_edited[nearly], bounds)
     return Near(links, misses, answers)
+
+
+def followed(links: pl.DataFrame, equals: pl.DataFrame) -> pl.DataFrame:
+    """One link for each row that falls, to a row that stays: of all links that hold, the greedy choice in order.
+
+    links: of the lexical and the near pass, among first rows of `exact`. equals: the links of `exact`; where the first
+    row falls itself, they lead to its twin by its rule. Of equally good twins of a row the first is chosen.
+    """
+    found = links.unique(["row", "twin"], keep="first", maintain_order=True)
+    rows, others = found["row"].to_numpy(), found["twin"].to_numpy()
+    twin = follow(rows, others, found["answer_similarity"].to_numpy(), int(rows.max(initial=-1)) + 1)
+    chosen = found.filter(pl.Series(twin[rows] == others, dtype=pl.Boolean))
+    through = equals.join(chosen, left_on="twin", right_on="row", how="inner", suffix="_of_first").select(
+        "row",
+        pl.col("twin_of_first").alias("twin"),
+        *(pl.col(f"{name}_of_first").alias(name) for name in list(LINKS)[2:]),
+    )
+    direct = equals.join(chosen, left_on="twin", right_on="row", how="anti")
+    return pl.concat([chosen, through, direct]).sort("row")
+
+
+def still_missed(misses: pl.DataFrame, links: pl.DataFrame) -> pl.DataFrame:
+    """Near misses of pairs that both stay, of each row the nearest."""
+    fallen = links.select("row")
+    return (
+        misses.join(fallen, on="row", how="anti")
+        .join(fallen, left_on="twin", right_on="row", how="anti")
+        .sort("row", "answer_similarity", "twin", descending=[False, True, False])
+        .unique("row", keep="first", maintain_order=True)
+    )
 
 
 def _is_edited(texts: pl.Series, rows: Numbers, others: Numbers, most: int) -> NDArray[np.bool_]:
@@ -179,24 +207,16 @@ def _agree(pairs: pl.DataFrame, rows: Numbers, others: Numbers) -> NDArray[np.bo
     return agrees
 
 
-def _followed(
-    pairs: pl.DataFrame,
-    rows: Numbers,
-    others: Numbers,
-    similarity: Cosines,
-    rule: str,
-    told: tuple[Cosines, Cosines, Cosines],
+def _links(
+    pairs: pl.DataFrame, rows: Numbers, others: Numbers, rule: str, told: tuple[Cosines, Cosines, Cosines]
 ) -> pl.DataFrame:
-    """The links of a greedy pass over pairs of places that are near."""
-    twin = follow(rows, others, similarity, pairs.height)
-    is_link = twin[rows] == others
+    """Links between places of the frame, by the rows' positions in the total order."""
     names = pairs["row"]
-    chosen = pl.DataFrame(
-        {"row": names[rows[is_link]], "twin": names[others[is_link]], "rule": [rule] * int(is_link.sum())}
-        | {name: column[is_link] for name, column in zip(tuple(LINKS)[3:], told, strict=True)},
+    return pl.DataFrame(
+        {"row": names[rows], "twin": names[others], "rule": [rule] * len(rows)}
+        | dict(zip(list(LINKS)[3:], told, strict=True)),
         schema=LINKS,
     )
-    return chosen.sort("row")
 
 
 def _misses(
@@ -207,29 +227,11 @@ def _misses(
     is_edited: NDArray[np.bool_],
     bounds: Bounds,
 ) -> pl.DataFrame:
-    """Of each row its nearest miss: the pair, what blocked it first, and its similarities."""
+    """Near misses and what blocked each first."""
     blocked = [(pairs[guard][rows] != pairs[guard][others]).to_numpy() for guard in GUARDS]
     blocked += [is_edited, told[0] < bounds.question, told[1] < bounds.answer]
     first = np.argmax(np.stack(blocked), axis=0) if len(rows) else np.empty(0, dtype=np.int64)
-    names = pairs["row"]
-    return (
-        pl.DataFrame(
-            {"row": names[rows], "twin": names[others], "rule": [BLOCKED_BY[place] for place in first]}
-            | dict(zip(tuple(LINKS)[3:], told, strict=True)),
-            schema=LINKS,
-        )
-        .rename({"rule": "blocked_by"})
-        .sort("row", "answer_similarity", "twin", descending=[False, True, False])
-        .unique("row", keep="first", maintain_order=True)
+    links = _links(pairs, rows, others, "", told)
+    return links.with_columns(pl.Series("rule", [BLOCKED_BY[place] for place in first], dtype=pl.String)).rename(
+        {"rule": "blocked_by"}
     )
-
-
-def _links(rows: pl.DataFrame, rule: str, question: float, answer: float, spelling: float) -> pl.DataFrame:
-    return rows.select(
-        "row",
-        "twin",
-        rule=pl.lit(rule),
-        question_similarity=pl.lit(question),
-        answer_similarity=pl.lit(answer),
-        spelling=pl.lit(spelling),
-    ).cast(LINKS)
