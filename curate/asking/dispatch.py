@@ -46,15 +46,14 @@ class Dispatcher:
         async with self._tasks:
             while not self._is_over():
                 self._bell.clear()  # before anything is looked at: what happens from here on wakes the sleep below
-                if self._start_next():
+                now = self._clock()
+                if self._start_next(now):
                     await asyncio.sleep(0)  # the first calls leave one by one, and so come back: bursts wait for bursts
                     continue
-                now = self._clock()
                 await self._sleep(self._wait_s(now) or self._until_due_s(now))
 
-    def _start_next(self) -> bool:
+    def _start_next(self, now: float) -> bool:
         """Send one call, if one may go now."""
-        now = self._clock()
         if self._wait_s(now) != 0.0 or (chosen := self._next(now)) is None:
             return False
         model, trial = chosen
@@ -132,8 +131,10 @@ class Dispatcher:
         if answered is not None:
             response, ruled, ended = answered
             self._width.widen()
-            self._start_next()
-            await self._running.keep(model, trial, response, ruled, ended)
+            try:
+                self._start_next(self._clock())
+            finally:
+                await self._running.keep(model, trial, response, ruled, ended)
 
     async def _attempt(
         self, model: Model, trial: Trial, intent: Intent | None

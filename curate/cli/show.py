@@ -18,8 +18,8 @@ def command(
     table: Annotated[
         str,
         typer.Argument(
-            help="prompts, scores, answers, pairs, clusters, duplicates, near_misses, borderline, similarities, drops, "
-            "corrections, triples, rows, corrected, verdicts, failures."
+            help="prompts, scores, answers, pairs, clusters, leaders, duplicates, near_misses, borderline, "
+            "similarities, drops, corrections, triples, rows, corrected, verdicts, failures."
         ),
     ],
     where: Annotated[list[str] | None, typer.Option(help="column=value; may be given more than once.")] = None,

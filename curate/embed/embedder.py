@@ -5,6 +5,7 @@ import importlib.util
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -30,7 +31,7 @@ VERSION = 2
 
 @dataclass(frozen=True)
 class EmbedSettings:
-    """What vectors depend on. `model`: a hub name or a directory; `precision`: float32, float16 or bfloat16."""
+    """What vectors depend on. model: a hub name or an absolute path; precision: float32, float16 or bfloat16."""
 
     model: str
     precision: str = "float32"
@@ -39,7 +40,7 @@ class EmbedSettings:
         """What decides the vectors, as plain values: of a directory its files' content, not its name."""
         folder = local_folder(self.model)
         named = folder if folder is not None and self.model not in OFFLINE_PACKAGES else None
-        files = "" if named is None else _content(named)
+        files = "" if named is None else _content(_signature(named))
         return {
             "model": "" if named is not None else self.model,
             "files": files,
@@ -173,14 +174,22 @@ def chosen_device(device: str) -> str:
 
 def local_folder(model: str) -> Path | None:
     """Where a model lies on this machine; None where it is a name at the hub."""
-    if Path(model).is_dir():
+    if Path(model).is_absolute() and Path(model).is_dir():
         return Path(model)
     package = OFFLINE_PACKAGES.get(model)
     spec = importlib.util.find_spec(package) if package else None
     return Path(spec.origin).parent / "model" if spec and spec.origin else None
 
 
-def _content(folder: Path) -> str:
+def _signature(folder: Path) -> tuple[tuple[Path, str, int, int], ...]:
     files = sorted(path for path in folder.rglob("*") if path.is_file())
-    named = "".join(f"{path.relative_to(folder).as_posix()} {file_hash(path)}\n" for path in files)
+    return tuple(
+        (path, path.relative_to(folder).as_posix(), path.stat().st_size, path.stat().st_mtime_ns) for path in files
+    )
+
+
+@lru_cache(maxsize=8)
+def _content(files: tuple[tuple[Path, str, int, int], ...]) -> str:
+    """Hash of names and bytes; files that did not change are read once in a process."""
+    named = "".join(f"{name} {file_hash(path)}\n" for path, name, _, _ in files)
     return hashlib.sha256(named.encode()).hexdigest()

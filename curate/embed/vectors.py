@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from curate.embed.embedder import Embedder, EmbedSettings
 from curate.identity import fingerprint
 from curate.store.atomic import replacing
+from schemas.errors import StoreError
 
 if TYPE_CHECKING:
     import numpy as np
@@ -22,7 +23,8 @@ class Vectors:
     """A folder of Parquet files, each of some texts' hashes and vectors; files are only ever added.
 
     Texts that are missing are embedded in order of tokens and hash, a file at a time. So batches depend on the set of
-    texts alone, and a run that was killed goes on with the same batches as an undisturbed one.
+    missing texts alone, and a run that was killed goes on with the same batches as an undisturbed one. Texts that come
+    later get neighbours of their own: the last bits of a vector (4e-7 of a cosine) depend on when it was embedded.
     """
 
     def __init__(self, home: Path, settings: EmbedSettings, open_embedder: Callable[[], Embedder]) -> None:
@@ -41,6 +43,7 @@ class Vectors:
         wanted = pl.DataFrame({"key": keys, "row": np.arange(len(texts))})
         self._embed_missing(wanted, texts, tell)
         vectors: NDArray[np.float32] | None = None
+        found_rows = 0
         for path in self._files():
             found = pl.read_parquet(path).join(wanted, on="key", how="inner")
             if found.is_empty():
@@ -49,7 +52,13 @@ class Vectors:
             if vectors is None:
                 vectors = np.zeros((len(texts), some.shape[1]), dtype=np.float32)
             vectors[found["row"].to_numpy()] = some
-        return vectors if vectors is not None else np.zeros((len(texts), 0), dtype=np.float32)
+            found_rows += found.height
+        if found_rows != len(texts):
+            raise StoreError(
+                f"{self._folder}: {found_rows:,} vectors for {len(texts):,} texts",
+                do="remove this folder and run again",
+            )
+        return vectors if vectors is not None else np.zeros((0, 0), dtype=np.float32)
 
     def _embed_missing(self, wanted: "pl.DataFrame", texts: Sequence[str], tell: Callable[[int, int], None]) -> None:
         import polars as pl
@@ -79,7 +88,8 @@ class Vectors:
     def _keep(self, keys: "pl.Series", vectors: "NDArray[np.float32]") -> None:
         import polars as pl
 
-        name = f"vectors-{len(self._files()):06d}.parquet"
+        last = max((int(path.stem.rpartition("-")[2]) for path in self._files()), default=-1)
+        name = f"vectors-{last + 1:06d}.parquet"
         frame = pl.DataFrame({"key": keys, "vector": pl.Series(vectors, dtype=pl.Array(pl.Float32, vectors.shape[1]))})
         with replacing(self._folder / name) as scratch:
             frame.write_parquet(scratch, compression="uncompressed")

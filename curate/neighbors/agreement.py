@@ -9,7 +9,9 @@ from collections.abc import Sequence
 import polars as pl
 from rapidfuzz.distance import OSA
 
-NUMBER = r"\d+(?:[.,]\d+)*"
+NUMBER = r"(?:(?:^|[\s(])[-−])?\d+(?:[.,]\d+)*|[<>≤≥=≠+%$€£°^]"
+"""With its sign, where one stands before it and no word; and what formulas and prices are made of."""
+
 NEGATION = (
     r"(?i)(?-u:\b)(?:not?|never|none|nobody|nothing|neither|nor|cannot|without|nicht|kein[a-z]*|nie|pas|jamais|nunca)"
     r"(?-u:\b)|n['’]t(?-u:\b)"
@@ -22,8 +24,8 @@ TERMINAL = r"[.!?…。！？:;)\]}\"'”’`»*|>]\s*$"
 
 
 def numbers(text: pl.Expr) -> pl.Expr:
-    """All numbers of a text, sorted and joined by spaces; equal where two texts hold the same numbers as often."""
-    return text.str.extract_all(NUMBER).list.sort().list.join(" ")
+    """All numbers and signs of a text, sorted and joined; equal where two texts hold the same ones as often."""
+    return text.str.extract_all(NUMBER).list.eval(pl.element().str.strip_chars(" (\n\t")).list.sort().list.join(" ")
 
 
 def negations(text: pl.Expr) -> pl.Expr:
@@ -75,5 +77,9 @@ def form(text: pl.Expr) -> pl.Expr:
 
 
 def normal(text: pl.Expr) -> pl.Expr:
-    """Equal after this means an exact duplicate: compatibility forms, case and white space do not count."""
-    return text.str.normalize("NFKC").str.to_lowercase().str.replace_all(r"\s+", " ").str.strip_chars()
+    """Equal after this means an exact duplicate: compatibility forms, case and white space do not count.
+
+    A raised digit stays one: 10² is not 102.
+    """
+    raised = text.str.replace_all(r"([⁰¹²³⁴-⁹])", "^$1")
+    return raised.str.normalize("NFKC").str.to_lowercase().str.replace_all(r"\s+", " ").str.strip_chars()

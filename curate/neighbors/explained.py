@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import polars as pl
 
-from curate.neighbors.cosine import Cosines, Matrix
+from curate.neighbors.cosine import Cosines, Matrix, cosines
 from curate.neighbors.leading import Leaders
 from curate.neighbors.passes import Bounds
 
@@ -85,16 +85,19 @@ def borderline(duplicates: pl.DataFrame, misses: pl.DataFrame, bounds: Bounds) -
 
 
 def sampled_similarities(vectors: Matrix, leaders: Leaders) -> Cosines:
-    """Of some leaders the cosine to the nearest leader before them, shape (at most SAMPLED,); exact but for float32."""
+    """Of some leaders the cosine to the nearest leader before them, shape (at most SAMPLED,)."""
     positions = np.flatnonzero(leaders.is_leader)
     chosen = positions[np.linspace(0, len(positions) - 1, min(SAMPLED, len(positions))).astype(np.int64)]
-    found = np.full(len(chosen), -1.0)
+    best, nearest = np.full(len(chosen), -2.0, dtype=np.float32), np.zeros(len(chosen), dtype=np.int64)
     for start in range(0, len(positions), 16_384):
         some = positions[start : start + 16_384]
         products = vectors[chosen] @ vectors[some].T
-        products[some[None, :] >= chosen[:, None]] = -1.0
-        found = np.maximum(found, products.max(axis=1, initial=-1.0))
-    return found[chosen > 0].astype(np.float64)
+        products[some[None, :] >= chosen[:, None]] = -2.0
+        place = products.argmax(axis=1)
+        score = products[np.arange(len(chosen)), place]
+        nearest, best = np.where(score > best, some[place], nearest), np.maximum(score, best)
+    has_earlier = best > -2.0
+    return cosines(vectors, chosen[has_earlier], nearest[has_earlier])
 
 
 def histogram(similarities: Mapping[str, Sequence[float] | Cosines]) -> pl.DataFrame:

@@ -71,7 +71,7 @@ class _Share:
         self._device, self._dtype = device, dtype
         self._columns = COLUMNS[device.partition(":")[0]]
         self._rows = torch.empty((4096, dimensions), dtype=dtype, device=device)
-        self._numbers = np.empty(0, dtype=np.int64)
+        self._numbers = np.empty(len(self._rows), dtype=np.int64)
 
     def add(self, rows: Matrix, first_number: int) -> None:
         import torch
@@ -81,8 +81,9 @@ class _Share:
             larger = torch.empty((2 * needed, self._rows.shape[1]), dtype=self._dtype, device=self._device)
             larger[: self.count] = self._rows[: self.count]
             self._rows = larger
+            self._numbers = np.concatenate([self._numbers[: self.count], np.empty(len(larger), dtype=np.int64)])
         self._rows[self.count : needed] = torch.from_numpy(rows).to(self._device, self._dtype)
-        self._numbers = np.concatenate([self._numbers, first_number + np.arange(len(rows))])
+        self._numbers[self.count : needed] = first_number + np.arange(len(rows))
         self.count = needed
 
     def near(self, rows: Matrix, floor: float) -> tuple[Numbers, Numbers]:
@@ -157,7 +158,7 @@ class FaissKept:
 class CellsKept:
     """Kept rows in cells of k-means (FAISS IVF): a row meets only those of the nearest cells. Not exact.
 
-    For more rows than an exact join is worth: beyond about 10M. `lead` then tells the recall on a sample.
+    For more rows than an exact join is worth: beyond about 10M. The stage tells the recall on a sample.
     """
 
     PROBED = 32
@@ -186,7 +187,7 @@ def find_faiss() -> Any:
     """The module faiss. Raises MissingExtraError without it, StageError where its two packages overwrite each other."""
     from importlib.metadata import distributions
 
-    names = {dist.metadata["Name"].lower().replace("_", "-") for dist in distributions(name=None)}
+    names = {(dist.metadata["Name"] or "").lower().replace("_", "-") for dist in distributions()}
     both = sorted(name for name in names if name == "faiss-cpu" or name.startswith("faiss-gpu"))
     if len(both) > 1:
         raise StageError(

@@ -84,15 +84,18 @@ def lead(
     done = done if done is not None else Leaders.alone(0, join.seeds)
     found = Leaders.alone(0, rows)
     found.put(0, done)
-    positions = np.flatnonzero(done.is_leader).astype(np.int64)
-    for start in range(0, len(positions), ADDED_AT_ONCE):
-        kept.add(folded[positions[start : start + ADDED_AT_ONCE]])
+    positions = np.empty(rows, dtype=np.int64)
+    count = int(done.is_leader.sum())
+    positions[:count] = np.flatnonzero(done.is_leader)
+    for start in range(0, count, ADDED_AT_ONCE):
+        kept.add(folded[positions[start : min(count, start + ADDED_AT_ONCE)]])
     for start in range(len(done), rows, join.block_rows):
         stop = min(rows, start + join.block_rows)
-        found.put(start, _lead_block(vectors, folded, (start, stop), join, kept, positions))
+        found.put(start, _lead_block(vectors, folded, (start, stop), join, kept, positions[:count]))
         new = start + np.flatnonzero(found.leader[start:stop] == np.arange(start, stop))
         kept.add(folded[new])
-        positions = np.concatenate([positions, new])
+        positions[count : count + len(new)] = new
+        count += len(new)
         tell(found.first(stop))
     return found
 

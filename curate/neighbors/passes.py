@@ -97,18 +97,21 @@ def exact(pairs: pl.DataFrame) -> pl.DataFrame:
 def lexical(pairs: pl.DataFrame, bounds: Bounds) -> pl.DataFrame:
     """Links of pairs whose question and answer are each spelled nearly as an earlier pair's, and agree in the guards.
 
-    Candidates share a band of MinHash values of the answer; the real Jaccard similarity decides, and stands in the
-    columns of similarities.
+    Candidates share a band of MinHash values of both texts together; the real Jaccard similarity decides, and stands
+    in the columns of similarities.
     """
-    rows, others = shingles.candidates(pairs["answer_key"].to_list())
+    both = pairs.select(pl.concat_str("context_key", "answer_key", separator="\n")).to_series()
+    rows, others = shingles.candidates(both.to_list())
     may = ~pairs["is_released"].to_numpy()[rows] & _agree(pairs, rows, others)
     rows, others = rows[may], others[may]
     involved, places = np.unique(np.concatenate([rows, others]), return_inverse=True)
     one, other = places[: len(rows)], places[len(rows) :]
     some = pairs[involved]
+    answers = np.zeros(len(rows), dtype=np.float64)
     questions = shingles.similarity(some["context_key"].to_list(), one, other)
-    answers = shingles.similarity(some["answer_key"].to_list(), one, other)
-    falls = (questions >= bounds.lexical) & (answers >= bounds.lexical)
+    falls = questions >= bounds.lexical
+    answers[falls] = shingles.similarity(some["answer_key"].to_list(), one[falls], other[falls])
+    falls &= answers >= bounds.lexical
     for key in ("context_key", "answer_key"):
         falls[falls] = ~_is_edited(pairs[key], rows[falls], others[falls], bounds.exchanged)
     told = (questions[falls], answers[falls], answers[falls])

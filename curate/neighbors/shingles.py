@@ -8,6 +8,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from curate.neighbors.cosine import Numbers
+from schemas.errors import StageError
 
 SIZE = 5
 HASHES, BANDS, SEED = 128, 16, 42
@@ -16,6 +17,7 @@ HASHES, BANDS, SEED = 128, 16, 42
 DIGITS = 6
 ROWS_AT_ONCE = 2_000
 CHARACTERS_AT_ONCE = 8_000_000
+PRODUCTS_AT_ONCE = 4_000_000
 TEXTS_AT_ONCE = 2**15
 TEXT_BITS, HASH_BITS = np.uint64(20), np.uint64(44)
 """Text and shingle are sorted as one integer: sets of at most a million texts, hashes that collide once in 10**13."""
@@ -31,6 +33,11 @@ class ShingleSets:
     """The set of hashed shingles of each of some texts. Short texts have one shingle, "" has none."""
 
     def __init__(self, texts: Sequence[str]) -> None:
+        if len(texts) >= 2 ** int(TEXT_BITS):
+            raise StageError(
+                f"{len(texts):,} pairs in one cluster of questions are more than are compared",
+                do="raise question_similarity, or filter the prompts that are nearly alike",
+            )
         self.hashes, sizes = _shingled([text.ljust(SIZE, "\0") if text else "" for text in texts])
         self.ends = np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)
 
@@ -61,8 +68,8 @@ class ShingleSets:
 def similarity(texts: Sequence[str], rows: Numbers, others: Numbers) -> Similarities:
     """Jaccard similarity of each pair of texts, rounded to `DIGITS`; two empty texts score 1."""
     found = np.empty(len(rows), dtype=np.float64)
-    for start in range(0, len(rows), ROWS_AT_ONCE):
-        some = slice(start, start + ROWS_AT_ONCE)
+    lengths = np.array([len(text) for text in texts], dtype=np.int64)
+    for some in _slices(lengths[rows] + lengths[others]):
         involved, places = np.unique(np.concatenate([rows[some], others[some]]), return_inverse=True)
         sets = ShingleSets([texts[row] for row in involved.tolist()])
         one, other = np.split(places, 2)
@@ -75,16 +82,17 @@ def similarity(texts: Sequence[str], rows: Numbers, others: Numbers) -> Similari
 def alike(texts: Sequence[str], groups: Numbers, floor: float) -> tuple[Numbers, Numbers, Similarities]:
     """Pairs (row, earlier row) of one group whose similarity reaches `floor` (above 0), and the similarity.
 
-    groups: the group of each text. All pairs of a group are compared, as products of sparse matrices; whole groups
-    together, of about 8M characters, so that memory does not grow with the number of texts.
+    groups: the group of each text. All pairs of a group are compared, as products of sparse matrices: quadratic in the
+    largest group. Memory holds the shingles of whole groups, of about 8M characters or of the largest.
     """
     parts = [(np.empty(0, dtype=np.int64), np.empty(0, dtype=np.int64), np.empty(0, dtype=np.float64))]
     for some in _whole_groups(texts, groups):
         sets = ShingleSets([texts[row] for row in some.tolist()])
         matrix, sizes = sets.matrix(groups[some]), sets.sizes
         turned = matrix.T.tocsc()
-        for start in range(0, len(some), ROWS_AT_ONCE):
-            shared = (matrix[start : start + ROWS_AT_ONCE] @ turned).tocoo()
+        step = max(1, min(ROWS_AT_ONCE, PRODUCTS_AT_ONCE // len(some)))
+        for start in range(0, len(some), step):
+            shared = (matrix[start : start + step] @ turned).tocoo()
             one, other = shared.row.astype(np.int64) + start, shared.col.astype(np.int64)
             found = _jaccard(shared.data, sizes[one], sizes[other])
             is_alike = (found >= floor) & (some[other] < some[one])
@@ -99,16 +107,26 @@ def candidates(texts: Sequence[str]) -> tuple[Numbers, Numbers]:
     Memory holds 128 bytes of keys for each text, and the shingles of some.
     """
     keys = np.empty((len(texts), BANDS), dtype=np.uint64)
-    for start in range(0, len(texts), ROWS_AT_ONCE):
-        keys[start : start + ROWS_AT_ONCE] = ShingleSets(texts[start : start + ROWS_AT_ONCE]).band_keys()
-    filled = np.array([bool(text) for text in texts], dtype=bool)
-    pairs = [np.empty((0, 2), dtype=np.int64)]
+    lengths = np.array([len(text) for text in texts], dtype=np.int64)
+    for some in _slices(lengths):
+        keys[some] = ShingleSets(texts[some]).band_keys()
+    found = np.empty(0, dtype=np.int64)
     for band in range(BANDS):
         order = np.argsort(keys[:, band], kind="stable").astype(np.int64)
-        order = order[filled[order]]
-        pairs.append(_in_buckets(order, keys[order, band]))
-    both = np.unique(np.concatenate(pairs), axis=0)
-    return both[:, 0], both[:, 1]
+        order = order[lengths[order] > 0]
+        pairs = _in_buckets(order, keys[order, band])
+        found = np.union1d(found, pairs[:, 0] * len(texts) + pairs[:, 1])
+    return np.divmod(found, max(1, len(texts)))
+
+
+def _slices(lengths: Numbers) -> Iterator[slice]:
+    """Rows that follow each other, as many together as have about CHARACTERS_AT_ONCE, and no more than ROWS_AT_ONCE."""
+    start = 0
+    while start < len(lengths):
+        sums = np.cumsum(lengths[start : start + ROWS_AT_ONCE])
+        stop = start + max(1, int(np.searchsorted(sums, CHARACTERS_AT_ONCE)))
+        yield slice(start, stop)
+        start = stop
 
 
 def _whole_groups(texts: Sequence[str], groups: Numbers) -> Iterator[Numbers]:
@@ -166,7 +184,7 @@ def _in_buckets(order: Numbers, keys: NDArray[np.uint64]) -> NDArray[np.int64]:
 
 
 def _mixed(values: NDArray[np.uint64]) -> NDArray[np.uint64]:
-    """splitmix64's finaliser: every bit of the input moves every bit of the output."""
+    """splitmix64's finaliser, as in `curate.assignment`, for numpy."""
     values = (values ^ (values >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     values = (values ^ (values >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
     return values ^ (values >> np.uint64(31))

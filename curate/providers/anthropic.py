@@ -54,27 +54,22 @@ class AnthropicProvider:
         self._posting = Posting(endpoint, self._base_url, _headers(endpoint))
 
     @cached_property
-    def _client(self) -> "anthropic.AsyncAnthropic":
-        """The SDK, which knows batches."""
+    def _sdk(self) -> "tuple[anthropic.AsyncAnthropic, tuple[type[Exception], ...]]":
+        """The SDK, which knows batches, and what it raises. Raises MissingExtraError."""
         try:
+            import aiohttp
             import anthropic
+            import httpx2
         except ImportError as error:
             raise extra_missing("anthropic") from error
-        return anthropic.AsyncAnthropic(
+        client = anthropic.AsyncAnthropic(
             api_key=self._key,
             base_url=self._base_url,
             max_retries=0,
             timeout=self._endpoint.timeout_s,
             http_client=anthropic.DefaultAioHttpClient(**sdk_options(self._endpoint)),
         )
-
-    @cached_property
-    def _errors(self) -> tuple[type[Exception], ...]:
-        import aiohttp
-        import anthropic
-        import httpx2
-
-        return anthropic.AnthropicError, httpx2.HTTPError, aiohttp.ClientError, *UNREADABLE
+        return client, (anthropic.AnthropicError, httpx2.HTTPError, aiohttp.ClientError, *UNREADABLE)
 
     def request(self, turns: Sequence[Turn], sample_index: int = 0) -> CompletionRequest:
         """System turns become the `system` field; seed and repetition_penalty do not exist in this protocol."""
@@ -115,6 +110,7 @@ class AnthropicProvider:
     async def submit_batch(self, requests: Sequence[CompletionRequest], mark: str) -> str:
         """Hand calls over as one batch; its id. This protocol takes no mark. Raises RequestError."""
         del mark
+        _ = self._sdk  # without it the batch could be handed over, and never be fetched
         entries = [{"custom_id": one.request_id, "params": msgspec.Raw(one.body)} for one in requests]
         made = await self._posting.post(BATCHES, msgspec.json.encode({"requests": entries}))
         try:
@@ -131,8 +127,9 @@ class AnthropicProvider:
         """
         del mark
         at_work = ""
+        client, errors = self._sdk
         try:
-            async for batch in self._client.messages.batches.list(limit=100):
+            async for batch in client.messages.batches.list(limit=100):
                 made_after_s = batch.created_at.timestamp() - since
                 if made_after_s < -CLOCK_SKEW_S:
                     break
@@ -140,12 +137,12 @@ class AnthropicProvider:
                 total = counts.processing + counts.succeeded + counts.errored + counts.canceled + counts.expired
                 if total != len(request_ids) or batch.id in taken or made_after_s > LONGEST_SUBMISSION_S:
                     continue
-                now = await self._client.messages.batches.retrieve(batch.id)
+                now = await client.messages.batches.retrieve(batch.id)
                 if now.processing_status != "ended":
                     at_work = batch.id
                 elif now.results_url and await self._is_of(batch.id, request_ids):
                     return batch.id
-        except self._errors as error:
+        except errors as error:
             raise as_request_error(error, self._key) from error
         if at_work:
             raise UndecidedBatchError("batch_undecided", f"{at_work} is at work and may be ours")
@@ -159,9 +156,10 @@ class AnthropicProvider:
 
     async def batch_state(self, remote_id: str) -> BatchState:
         """How far a batch is. Raises RequestError."""
+        client, errors = self._sdk
         try:
-            batch = await self._client.messages.batches.retrieve(remote_id)
-        except self._errors as error:
+            batch = await client.messages.batches.retrieve(remote_id)
+        except errors as error:
             raise as_request_error(error, self._key) from error
         counts = batch.request_counts
         done = counts.succeeded + counts.errored + counts.canceled + counts.expired
@@ -169,19 +167,20 @@ class AnthropicProvider:
 
     async def batch_results(self, remote_id: str) -> AsyncGenerator[tuple[str, Response | RequestError]]:
         """Each finished call by request id: its reply, or what went wrong with it. Raises RequestError."""
+        client, errors = self._sdk
         try:
-            batches = self._client.messages.batches.with_streaming_response
+            batches = client.messages.batches.with_streaming_response
             async with batches.results(remote_id) as stream:
                 async for line in json_lines(stream.iter_bytes()):
                     yield _batch_result(without_key(line, self._key))
-        except self._errors as error:
+        except errors as error:
             raise as_request_error(error, self._key) from error
 
     async def close(self) -> None:
         """Close the connections."""
         await self._posting.close()
-        if "_client" in self.__dict__:
-            await self._client.close()
+        if "_sdk" in self.__dict__:
+            await self._sdk[0].close()
 
 
 def _headers(endpoint: Endpoint) -> dict[str, str]:

@@ -55,27 +55,22 @@ class OpenAIProvider:
         self._posting = Posting(endpoint, self._base_url, _headers(endpoint))
 
     @cached_property
-    def _client(self) -> "openai.AsyncOpenAI":
-        """The SDK, which knows files and batches."""
+    def _sdk(self) -> "tuple[openai.AsyncOpenAI, tuple[type[Exception], ...]]":
+        """The SDK, which knows files and batches, and what it raises. Raises MissingExtraError."""
         try:
+            import aiohttp
+            import httpx2
             import openai
         except ImportError as error:
             raise extra_missing("openai") from error
-        return openai.AsyncOpenAI(
+        client = openai.AsyncOpenAI(
             api_key=self._key,
             base_url=self._base_url,
             max_retries=0,
             timeout=self._endpoint.timeout_s,
             http_client=openai.DefaultAioHttpClient(**sdk_options(self._endpoint)),
         )
-
-    @cached_property
-    def _errors(self) -> tuple[type[Exception], ...]:
-        import aiohttp
-        import httpx2
-        import openai
-
-        return openai.OpenAIError, httpx2.HTTPError, aiohttp.ClientError, *UNREADABLE
+        return client, (openai.OpenAIError, httpx2.HTTPError, aiohttp.ClientError, *UNREADABLE)
 
     def request(self, turns: Sequence[Turn], sample_index: int = 0) -> CompletionRequest:
         """Settings that OpenAI itself does not know (top_k, repetition_penalty) are sent only where configured."""
@@ -144,12 +139,13 @@ class OpenAIProvider:
             for request in requests
         ]
         endpoint: Any = f"/v1{self._path}"
+        client, errors = self._sdk
         try:
-            file = await self._client.files.create(file=(f"{mark}.jsonl", b"\n".join(lines)), purpose="batch")
-            batch = await self._client.batches.create(
+            file = await client.files.create(file=(f"{mark}.jsonl", b"\n".join(lines)), purpose="batch")
+            batch = await client.batches.create(
                 completion_window="24h", endpoint=endpoint, input_file_id=file.id, metadata={MARK: mark}
             )
-        except self._errors as error:
+        except errors as error:
             raise as_request_error(error, self._key) from error
         return batch.id
 
@@ -158,21 +154,23 @@ class OpenAIProvider:
     ) -> str | None:
         """The batch with our mark, if the provider has one. Raises RequestError."""
         del request_ids, taken
+        client, errors = self._sdk
         try:
-            async for batch in self._client.batches.list(limit=100):
+            async for batch in client.batches.list(limit=100):
                 if (batch.metadata or {}).get(MARK) == mark:
                     return batch.id
                 if batch.created_at < since - CLOCK_SKEW_S:
                     return None
-        except self._errors as error:
+        except errors as error:
             raise as_request_error(error, self._key) from error
         return None
 
     async def batch_state(self, remote_id: str) -> BatchState:
         """How far a batch is. Raises RequestError."""
+        client, errors = self._sdk
         try:
-            batch = await self._client.batches.retrieve(remote_id)
-        except self._errors as error:
+            batch = await client.batches.retrieve(remote_id)
+        except errors as error:
             raise as_request_error(error, self._key) from error
         counts = batch.request_counts
         words = "; ".join(str(one.message) for one in (batch.errors.data or [])) if batch.errors else ""
@@ -181,28 +179,30 @@ class OpenAIProvider:
 
     async def batch_results(self, remote_id: str) -> AsyncIterator[tuple[str, Response | RequestError]]:
         """Each finished call by request id: its reply, or what went wrong with it. Raises RequestError."""
+        client, errors = self._sdk
         try:
-            batch = await self._client.batches.retrieve(remote_id)
+            batch = await client.batches.retrieve(remote_id)
             for file_id in (batch.output_file_id, batch.error_file_id):
                 if file_id is None:
                     continue
-                async with self._client.files.with_streaming_response.content(file_id) as stream:
+                async with client.files.with_streaming_response.content(file_id) as stream:
                     async for line in json_lines(stream.iter_bytes()):
                         yield _batch_result(without_key(line, self._key))
-        except self._errors as error:
+        except errors as error:
             raise as_request_error(error, self._key) from error
 
     async def close(self) -> None:
         """Close the connections."""
         await self._posting.close()
-        if "_client" in self.__dict__:
-            await self._client.close()
+        if "_sdk" in self.__dict__:
+            await self._sdk[0].close()
 
 
 def _headers(endpoint: Endpoint) -> dict[str, str]:
     """As the SDK sends them; like it, the vendor's variables may name an organisation and a project."""
     named = {"OpenAI-Organization": "OPENAI_ORG_ID", "OpenAI-Project": "OPENAI_PROJECT_ID"}
-    given = {name: os.environ[variable] for name, variable in named.items() if os.environ.get(variable)}
+    told = {name: os.environ.get(variable, "").strip() for name, variable in named.items()}
+    given = {name: value for name, value in told.items() if value and value.isascii() and value.isprintable()}
     return {"Authorization": f"Bearer {endpoint.key}", **given}
 
 

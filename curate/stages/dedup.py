@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 NAME = "dedup"
 VERSION = 2
+INDEXED_AT_ONCE = 65_536
 DECIDING = (
     *("question_similarity", "answer_similarity", "shingle_similarity", "lexical_similarity"),
     *("exchanged_words", "near_miss_margin", "cells_beyond"),
@@ -56,7 +57,7 @@ def key(pipeline: Pipeline, store: RunStore) -> dict[str, Any]:
 
 
 def run(pipeline: Pipeline, store: RunStore, key: dict[str, Any], progress: Progress) -> None:
-    """Holds all pairs and the vectors of their questions: about 1.8 kB for 384 dimensions, beside the texts."""
+    """Holds all pairs with their texts, and of each question at the peak two vectors: 3 kB for 384 dimensions."""
     import polars as pl
 
     from curate.embed.space import open_space
@@ -228,8 +229,8 @@ def _write_index(
     faiss = find_faiss()
     positions = np.flatnonzero(leaders.is_leader)
     index = faiss.IndexFlatIP(max(1, vectors.shape[1]))
-    if len(positions):
-        index.add(np.ascontiguousarray(vectors[positions]))
+    for start in range(0, len(positions), INDEXED_AT_ONCE):
+        index.add(np.ascontiguousarray(vectors[positions[start : start + INDEXED_AT_ONCE]]))
     faiss.write_index(index, str(draft.file("questions.faiss")))
     return pl.DataFrame({"number": np.arange(len(positions)), "prompt_id": questions["prompt_id"][positions]})
 

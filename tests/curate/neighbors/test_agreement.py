@@ -18,6 +18,10 @@ def value(expression, text: str):
         ("From 1 to 2.", "From 2 to 1.", True),
         ("It costs 1,250.75 euros.", "It costs 1,250.70 euros.", False),
         ("2 and 2", "2 and", False),
+        ("at -18 degrees", "at 18 degrees", False),
+        ("the years 1990-1995", "the years 1990 1995", True),
+        ("if a > b", "if a < b", False),
+        ("it costs $5", "it costs €5", False),
         ("no numbers", "", True),
     ],
 )
@@ -47,6 +51,10 @@ def test_the_better_made_of_two_equal_texts_has_the_higher_form():
     for worse in (clean.upper(), clean.lower(), f" {clean}", clean.replace(" ", "  "), clean[:-1], f"{clean}\ufffd"):
         assert value(form, worse) < 1.0
     assert 0.0 <= value(form, "") <= 1.0
+
+
+def test_raised_digits_are_no_digits():
+    assert value(normal, "It is 10² metres.") != value(normal, "It is 102 metres.")
 
 
 def test_case_width_and_white_space_do_not_count():
