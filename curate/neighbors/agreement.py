@@ -9,14 +9,15 @@ from collections.abc import Sequence
 import polars as pl
 from rapidfuzz.distance import OSA
 
-NUMBER = r"(?:(?:^|[\s(])[-−])?\d+(?:[.,]\d+)*|[<>≤≥=≠+%$€£°^]"
-"""With its sign, where one stands before it and no word; and what formulas and prices are made of."""
+NUMBER = r"(?:(?:^|[\s(])[-−])?\d+(?:[.,]\d+)*|[<>≤≥=≠+%$€£°^#\p{So}]"
+"""With its sign, where one stands before it and no word; what formulas and prices are made of; pictures."""
 
 NEGATION = (
     r"(?i)(?-u:\b)(?:not?|never|none|nobody|nothing|neither|nor|cannot|without|nicht|kein[a-z]*|nie|pas|jamais|nunca)"
     r"(?-u:\b)|n['’]t(?-u:\b)"
 )
 WORD = r"[\p{L}\p{M}]+(?:['’-][\p{L}\p{M}]+)*"
+SHORTEST_MISSPELT = 5
 MOST_COMPARED = 16
 """Words of one text alone among which misspelt ones are looked for."""
 
@@ -41,9 +42,9 @@ def words(text: pl.Expr) -> pl.Expr:
 def exchanged_words(one: Sequence[str], other: Sequence[str]) -> int:
     """How many words of one text stand for others in the other: 0 where words were only added, left out or misspelt.
 
-    A word is misspelt where one letter is added, left out, replaced or swapped with its neighbour. Words are compared
-    as often as they stand. Texts with more than `MOST_COMPARED` words of their own each are rewritten, not edited: of
-    them the smaller count of such words is told.
+    A word is misspelt where two letters are swapped, or, of five letters or more, one is added, left out or replaced:
+    "Iran" and "Iraq", "mg" and "kg" are other words. Words are compared as often as they stand. Texts with more than
+    `MOST_COMPARED` words of their own each are rewritten, not edited: the smaller count of such words is told.
     """
     left, right = Counter(one) - Counter(other), Counter(other) - Counter(one)
     fewer = min(left.total(), right.total())
@@ -52,12 +53,17 @@ def exchanged_words(one: Sequence[str], other: Sequence[str]) -> int:
     rest = sorted(right.elements())
     unmatched = 0
     for word in sorted(left.elements()):
-        alike = next((other for other in rest if OSA.distance(word, other, score_cutoff=1) <= 1), None)
+        alike = next((misspelt for misspelt in rest if _is_misspelt(word, misspelt)), None)
         if alike is None:
             unmatched += 1
         else:
             rest.remove(alike)
     return min(unmatched, len(rest))
+
+
+def _is_misspelt(word: str, other: str) -> bool:
+    is_long = min(len(word), len(other)) >= SHORTEST_MISSPELT
+    return (is_long or sorted(word) == sorted(other)) and OSA.distance(word, other, score_cutoff=1) <= 1
 
 
 def form(text: pl.Expr) -> pl.Expr:

@@ -5,15 +5,16 @@ mean stands in `curate.neighbors`, vectors and joins in `curate.embed`.
 """
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from curate.config.model import Pipeline, SourceConfig
 from curate.identity import file_hash, fingerprint
 from curate.progress import Progress
 from curate.sources.files import matching
-from curate.store.releases import manifest_of, rows
+from curate.store.releases import manifest_of, rows, verify
 from curate.store.run import SHARD_ROWS, Draft, RunStore
-from schemas.errors import SourceError
+from schemas.errors import ReleaseError, SourceError
 
 if TYPE_CHECKING:
     import numpy as np
@@ -48,7 +49,7 @@ def key(pipeline: Pipeline, store: RunStore) -> dict[str, Any]:
         "answers": store.published("generate").content("answers"),
         "embedding": _settings(pipeline).describe(),
         "thresholds": config.model_dump(include=set(DECIDING)),
-        "releases": [manifest_of(pipeline.path(name))["content_root"] for name in config.releases],
+        "releases": [_content_root(pipeline.path(name)) for name in config.releases],
         "evaluation": [
             {"shape": source.shape, "field": source.field, "sha256": file_hash(pipeline.path(name))}
             for source, name in _evaluation_files(pipeline)
@@ -139,6 +140,9 @@ def _with_released(pipeline: Pipeline, here: "pl.DataFrame") -> "pl.DataFrame":
         )
         for name in pipeline.config.dedup.releases
     ]
+    for name in pipeline.config.dedup.releases:
+        if faults := verify(pipeline.path(name)):
+            raise ReleaseError(f"{name} is damaged: {faults[0]}", do="restore the release from a copy")
     if not theirs:
         return here.with_columns(pl.lit(None, pl.String).alias("cluster_id"), is_here=True, is_released=False)
     released = pl.concat(theirs).unique("pair_id", keep="first", maintain_order=True).collect()
@@ -148,6 +152,14 @@ def _with_released(pipeline: Pipeline, here: "pl.DataFrame") -> "pl.DataFrame":
     )
     others = released.join(here, on="pair_id", how="anti").with_columns(is_released=True, is_here=False)
     return pl.concat([both, others.select(both.columns)])
+
+
+def _content_root(release: Path) -> str:
+    """What a release holds, as its manifest says. Raises ReleaseError where the directory is none."""
+    try:
+        return str(manifest_of(release)["content_root"])
+    except (KeyError, TypeError, OSError) as error:
+        raise ReleaseError(f"{release} is no release", do="name a directory such as runs/…/releases/1.0.0") from error
 
 
 def _without(pairs: "pl.DataFrame", *fallen: "pl.DataFrame") -> "pl.DataFrame":

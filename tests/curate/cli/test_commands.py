@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from curate.report import word_diff
 from tests.conftest import ROOT, lines
 
 CURATE = str(Path(sys.executable).parent / "curate")
@@ -84,7 +85,10 @@ def test_status_as_text_tells_reasons_and_releases(config):
         ("corrected", {"triple_id", "aligner_correction"}),
         ("verdicts", {"row_id", "rule", "twin_id"}),
         ("failures", {"row_id", "kind", "detail"}),
-        ("clusters", {"prompt_id", "cluster_id"}),
+        ("leaders", {"number", "prompt_id"}),
+        ("duplicates", {"row_id", "twin_id", "rule", "question_similarity", "answer_threshold"}),
+        ("drops", {"source", "upstream_model", "dropped"}),
+        ("similarities", {"what", "from", "count"}),
         ("scores", {"row_id", "letters.words"}),
         ("rows", {"triple_id", "target_tokens"}),
     ],
@@ -247,3 +251,11 @@ def test_the_shipped_preset_is_the_papers_funnel():
             1.1,
             2048,
         )
+
+
+def test_the_diff_of_two_very_long_texts_is_told_by_their_ends():
+    old = "Once there was " + "a cat and a dog " * 5000 + "in a house."
+    new = old.replace("a dog a", "a fox a", 1) + " The end."
+    pieces = list(word_diff(old, new.replace("Once", "Twice")))
+    assert "".join(text for what, text in pieces if what != "added") == old
+    assert "".join(text for what, text in pieces if what != "removed") == new.replace("Once", "Twice")

@@ -68,6 +68,12 @@ def test_a_saved_state_really_is_taken(tmp_path, vectors):
     assert space(tmp_path).lead(vectors, 0.9, 0.85, 0, "key").leader[5] == 0
 
 
+@pytest.mark.parametrize("content", [b"", b"PK\x03\x04 cut", b"no archive at all"])
+def test_a_saved_state_that_cannot_be_read_counts_as_none(tmp_path, vectors, content):
+    (tmp_path / "leaders.npz").write_bytes(content)
+    assert_same(space(tmp_path).lead(vectors, 0.9, 0.85, 0, "key"), by_plain_loop(vectors, 0.9, 0.85))
+
+
 def test_after_publication_nothing_is_left(tmp_path, vectors):
     path = killed(tmp_path, vectors)
     space(tmp_path).forget()

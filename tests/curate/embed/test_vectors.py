@@ -1,10 +1,12 @@
 """Embedding: long texts in windows, batches by tokens, each text once, and the same vectors after a kill."""
 
 import numpy as np
+import polars as pl
 import pytest
 
 from curate.embed.embedder import Embedder, EmbedSettings
 from curate.embed.vectors import TEXTS_AT_ONCE, Vectors
+from schemas.errors import StoreError
 
 MODEL = "sentence-transformers/all-MiniLM-L6-v2"
 SKY = "Why is the sky blue in the daytime?"
@@ -114,3 +116,37 @@ def test_of_a_directory_the_content_counts_and_not_the_name(tmp_path):
     assert one.describe() == other.describe()
     (tmp_path / "other" / "config.json").write_text('{"hidden_size": 8}')
     assert one.describe() != other.describe()
+
+
+def stored(folder, embedder):
+    """Two texts in two files."""
+    for text in ("a", "b"):
+        Vectors(folder, EmbedSettings(MODEL), lambda: embedder).of([text])
+    return sorted(folder.glob("*/vectors-*.parquet"))
+
+
+def test_a_file_that_was_deleted_is_made_anew_and_no_other_is_written_over(tmp_path, embedder):
+    first, second = stored(tmp_path, embedder)
+    before = Vectors(tmp_path, EmbedSettings(MODEL), lambda: embedder).of(["a", "b"])
+    kept = second.read_bytes()
+    first.unlink()
+    assert np.abs(Vectors(tmp_path, EmbedSettings(MODEL), lambda: embedder).of(["a", "b"]) - before).max() < 1e-6
+    assert second.read_bytes() == kept
+
+
+def test_a_file_that_was_cut_is_named(tmp_path, embedder):
+    first, _ = stored(tmp_path, embedder)
+    first.write_bytes(first.read_bytes()[:100])
+    with pytest.raises(StoreError, match=f"{first.name} cannot be read") as told:
+        Vectors(tmp_path, EmbedSettings(MODEL), lambda: embedder).of(["a", "b"])
+    assert "remove this file" in told.value.do
+
+
+@pytest.mark.parametrize("value", [0.0, float("nan")])
+def test_damaged_vectors_are_refused(tmp_path, embedder, value):
+    first, _ = stored(tmp_path, embedder)
+    frame = pl.read_parquet(first)
+    damaged = np.full((1, embedder.dimensions), value, dtype=np.float32)
+    frame.with_columns(vector=pl.Series(damaged, dtype=frame["vector"].dtype)).write_parquet(first)
+    with pytest.raises(StoreError, match="vectors are missing or damaged"):
+        Vectors(tmp_path, EmbedSettings(MODEL), lambda: embedder).of(["a", "b"])

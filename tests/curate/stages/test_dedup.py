@@ -1,8 +1,10 @@
 """Dedup on a real embedding model: what falls, for which twin, and that the order of input does not matter."""
 
 import json
+import shutil
 from pathlib import Path
 
+import polars as pl
 import pytest
 
 from curate.config.reading import read_pipeline
@@ -10,7 +12,7 @@ from curate.neighbors.kept import find_faiss
 from curate.pipeline import run_stage
 from curate.store import releases
 from curate.store.run import RunStore
-from schemas.errors import SourceError, StageError
+from schemas.errors import ReleaseError, SourceError, StageError
 from tests.conftest import lines
 
 SKY = "Why is the sky blue in the daytime?"
@@ -243,6 +245,35 @@ def test_pairs_of_an_earlier_release_stay_and_what_is_near_to_them_falls(finishe
     clusters = store.table("dedup", "clusters").collect()
     assert cluster in set(clusters["cluster_id"])
     assert store.table("dedup", "pairs").collect()["question"].to_list() == [SKY]
+
+
+@pytest.mark.parametrize("content", ["[]", "{}", None])
+def test_a_directory_that_is_no_release_is_refused(tmp_path, content):
+    (tmp_path / "release").mkdir()
+    if content is not None:
+        (tmp_path / "release" / "manifest.json").write_text(content)
+    with pytest.raises(ReleaseError, match="no release"):
+        deduplicated(tmp_path, [(SKY, "Scattering.")], 'releases = ["release"]')
+
+
+def test_a_release_whose_rows_were_changed_is_refused(finished, tmp_path):
+    release = shutil.copytree(finished.workdir / "releases" / "1.0.0", tmp_path / "release")
+    rows = pl.read_parquet(release / "data" / "train.parquet")
+    rows.with_columns(answer=pl.lit("changed")).write_parquet(release / "data" / "train.parquet")
+    with pytest.raises(ReleaseError, match="release is damaged: data/train.parquet"):
+        deduplicated(tmp_path, [(SKY, "Scattering.")], 'releases = ["release"]')
+
+
+def test_twins_of_copies_stay_where_the_copied_pair_falls_itself(tmp_path):
+    rows = [
+        (SKY, "Air scatters blue light the most."),
+        ("Why is the sky blue during the day?", "air scatters blue light most"),
+        ("why is the sky blue during the day?", "air scatters  blue light most"),
+    ]
+    store = deduplicated(tmp_path, rows)
+    assert dropped(store) == {"dedup.near": 2}
+    kept = store.table("dedup", "pairs").collect()["pair_id"].to_list()
+    assert store.table("dedup", "verdicts").collect()["twin_id"].to_list() == [*kept, *kept]
 
 
 def test_two_faiss_packages_at_once_are_refused(tmp_path, monkeypatch):
