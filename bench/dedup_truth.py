@@ -75,10 +75,10 @@ def measure(folder: Path, shrunk: Callable[[int], int]) -> tuple[dict[str, Ratio
         "lexical kinds found": Ratio(
             _share(rates, LEXICAL), 0.92, True, "formatting, typos, preamble, dropped sentence"
         ),
-        "numbers merged": Ratio(_share(rates, ("number",)) + 1e-9, 1e-6, False, "one number is another"),
-        "negations merged": Ratio(_share(rates, ("negation",)) + 1e-9, 1e-6, False, "one negation more or less"),
-        "other models merged": Ratio(
-            _share(rates, ("other model",)) + 1e-9, 0.12, False, "two models' answers to one prompt"
+        "numbers kept apart": Ratio(1 - _share(rates, ("number",)), 1.0, True, "one number is another"),
+        "negations kept apart": Ratio(1 - _share(rates, ("negation",)), 1.0, True, "one negation more or less"),
+        "other models kept apart": Ratio(
+            1 - _share(rates, ("other model",)), 0.88, True, "two models' answers to one prompt"
         ),
     }, lines
 

@@ -36,7 +36,7 @@ def test_what_is_planted_is_found(stages):
         "repetition.word_share",
     }
     assert stages["generate"]["failed_by"] == {"no_recorded_answer": 4}
-    assert set(stages["dedup"]["dropped_by"]) == {"dedup.exact", "dedup.lexical", "dedup.near"}
+    assert set(stages["dedup"]["dropped_by"]) == {"dedup.exact", "dedup.near"}
     assert stages["annotate"]["failed_by"] == {"no_recorded_correction": 3}
 
 

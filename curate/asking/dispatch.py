@@ -3,6 +3,7 @@
 import asyncio
 import random
 
+from curate.asking.money import usage
 from curate.asking.pace import Pace, Width
 from curate.asking.retry import TOO_MUCH, Next, counts, decide, is_parked
 from curate.asking.running import Running, unusable
@@ -155,8 +156,9 @@ class Dispatcher:
             error = caught
         else:
             ruled = running.rule(ask, response.body)
-            if (said := ruled.completion) is not None:
-                self._learn(response, trial, (said.input_tokens or 0) + (said.output_tokens or 0))
+            if ruled.completion is not None:
+                used = usage(ruled.completion, ask.config, trial.reserved_nano_usd)
+                self._learn(response, trial, (used.input_tokens or 0) + (used.output_tokens or 0))
                 return response, ruled, (attempt_id, self._milliseconds(trial))
             error = unusable(ruled, response)
         self._learn(error.response, trial, trial.reserved_tokens)

@@ -1,6 +1,5 @@
 """Annotate: each pair goes to one annotator, who writes the better answer; it may equal the answer."""
 
-import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
@@ -9,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from annotators.principles import chosen
 from annotators.template import VERSION as TEMPLATE_VERSION
 from curate.asking.estimate import Estimate, dry_estimate
+from curate.asking.loop import run_calls
 from curate.asking.stage_calls import Limits, ask_all
 from curate.asking.work import Ask, Call, reported_model
 from curate.config.model import AnnotatorConfig, Pipeline
@@ -54,7 +54,7 @@ def run(pipeline: Pipeline, store: RunStore, key: dict[str, Any], progress: Prog
         store.draft(NAME, key, unit="pair", kept="corrections") as draft,
         Ledger(pipeline.workdir / "ledger.sqlite") as ledger,
     ):
-        annotators = asyncio.run(_ask(pipeline, store, ledger, progress))
+        annotators = run_calls(_ask(pipeline, store, ledger, progress))
         waiting = 0
         for pairs in store.frames("dedup", "pairs"):
             corrections, failures = _outcomes(pipeline, pairs, annotators, ledger)

@@ -1,6 +1,5 @@
 """Generate: upstream models answer the prompts. Every reply is in the ledger before it is read."""
 
-import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager
@@ -10,6 +9,7 @@ from itertools import repeat
 from typing import TYPE_CHECKING, Any
 
 from curate.asking.estimate import Estimate, dry_estimate
+from curate.asking.loop import run_calls
 from curate.asking.stage_calls import Limits, ask_all
 from curate.asking.work import Ask, Call, reported_model
 from curate.config.model import ModelConfig, Pipeline
@@ -77,7 +77,7 @@ def run(pipeline: Pipeline, store: RunStore, key: dict[str, Any], progress: Prog
         store.draft(NAME, key, unit="request", kept="answers") as draft,
         Ledger(pipeline.workdir / "ledger.sqlite") as ledger,
     ):
-        providers = asyncio.run(_ask(pipeline, store, ledger, progress))
+        providers = run_calls(_ask(pipeline, store, ledger, progress))
         planned = 0
         for prompts in _parts(store):
             answers, failures = _outcomes(pipeline, prompts, providers, ledger)
