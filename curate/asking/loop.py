@@ -9,7 +9,7 @@ Result = TypeVar("Result")
 
 SOCKETS_AT_ONCE = 16
 """Replies that come together would else be read together, written down together and followed by calls that go together,
-and so come back together: a wave never spreads. With it 256 calls in flight reach a tenth more of the ideal throughput.
+and so come back together: a wave never spreads. 256 calls in flight reach 3 to 9 % more throughput so (2026-11-25).
 """
 
 
