@@ -127,14 +127,21 @@ def _best_kept(
 
 def _nearest(rows: Numbers, others: Numbers, similarity: Cosines, count: int, floor: float) -> tuple[Numbers, Cosines]:
     """The best pair of each of `count` rows: the nearest, of equally near ones the first."""
-    is_near = similarity >= floor
-    rows, others, similarity = rows[is_near], others[is_near], similarity[is_near]
-    order = np.lexsort((others, -similarity, rows))
-    rows, others, similarity = rows[order], others[order], similarity[order]
+    rows, others, similarity = _nearest_first(rows, others, similarity, floor)
     firsts = np.flatnonzero(np.diff(rows, prepend=-1))
     best, score = np.full(count, -1, dtype=np.int64), np.full(count, np.nan)
     best[rows[firsts]], score[rows[firsts]] = others[firsts], similarity[firsts]
     return best, score
+
+
+def _nearest_first(
+    rows: Numbers, others: Numbers, similarity: Cosines, floor: float
+) -> tuple[Numbers, Numbers, Cosines]:
+    """Pairs that reach the floor, row by row, the nearest first and of equally near ones the first in order."""
+    is_near = similarity >= floor
+    rows, others, similarity = rows[is_near], others[is_near], similarity[is_near]
+    order = np.lexsort((others, -similarity, rows))
+    return rows[order], others[order], similarity[order]
 
 
 def _lead_block(
@@ -147,10 +154,7 @@ def _lead_block(
     can_lead = np.flatnonzero(leader == np.arange(start, stop))
     rows, others = _inside(folded[start:stop], can_lead, join.floor)
     similarity = cosines(vectors, start + rows, start + others)
-    is_near = similarity >= join.floor
-    rows, others, similarity = rows[is_near], others[is_near], similarity[is_near]
-    order = np.lexsort((others, -similarity, rows))
-    rows, others, similarity = rows[order], others[order], similarity[order]
+    rows, others, similarity = _nearest_first(rows, others, similarity, join.floor)
     leads = np.zeros(stop - start, dtype=bool)
     leads[can_lead] = True
     ends = np.append(np.flatnonzero(np.diff(rows, prepend=-1)), len(rows))
