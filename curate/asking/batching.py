@@ -134,7 +134,7 @@ class Batcher:
             await self._after_busy_submission(batch, trials[0], error)
         except RequestError as error:
             await self._give_back(batch, error.what)
-            model.stop(error.what)
+            self._running.stop(model, error.what)
         else:
             for trial in trials:
                 trial.faults = 0
@@ -150,7 +150,7 @@ class Batcher:
             return
         decision = decide(error, self._model.ask.policy, first.faults, first.faults, 0.0, 0.5)
         if decision.next is not Next.AGAIN:
-            self._model.stop(error.what)
+            self._running.stop(self._model, error.what)
         await asyncio.sleep(decision.pause_s)
 
     async def _acknowledge(self, batch: OpenBatch, remote_id: str) -> None:
@@ -187,17 +187,18 @@ class Batcher:
             self._model.ask_again(trial, 0.0)
             trial.faults += 1
         if trials and trials[0].faults >= self._model.ask.config.max_attempts:
-            self._model.stop(why)
+            self._running.stop(self._model, why)
         if self._model.stopped:
-            self._model.stop(self._model.stopped)
+            self._running.stop(self._model, self._model.stopped)
         self._progress.say(f"{self._model.ask.name}: a batch was not taken: {why}")
 
     def _give_up(self, batch: OpenBatch, why: str) -> None:
         """Leave a batch to the next run."""
-        self._model.stop(why)
+        self._running.stop(self._model, why)
         for trial in self._withdrawn(batch):
             settle(self._model.accounts, trial.reserved_nano_usd, trial.reserved_nano_usd)
             self._running.close(self._model, trial)
+        self._model.is_left = True  # they are at work: others must not be paid for them, too
 
     def _withdrawn(self, batch: OpenBatch) -> list[Trial]:
         """The calls of a batch, in its order, that nobody waits for any more."""
@@ -236,7 +237,7 @@ class Batcher:
                 results = {}
         count += await self._keep(results)
         if status == "failed":
-            self._model.stop(f"batch {batch.remote_id} failed: {detail}")
+            self._running.stop(self._model, f"batch {batch.remote_id} failed: {detail}")
         rest = [one for one in ours if one in self._waiting]
         for some in _blocks(rest, TOGETHER):
             await self._keep(
@@ -272,8 +273,8 @@ class Batcher:
         elif decision.next is Next.FAIL:
             await running.fail(model, trial, error)
         else:
-            model.stop(error.what)
-            running.close(model, trial)
+            running.stop(model, error.what)
+            running.give_up(model, trial)
 
 
 def _blocks(ids: list[str], size: int) -> list[list[str]]:

@@ -81,7 +81,9 @@ class Dispatcher:
         """How long until a pause ends; None where none is on."""
         if self._in_flight >= self._width.calls or self._running.is_draining:
             return None
-        if any(not model.is_streamed and model.held is None and not model.stopped for model in self._models):
+        if self._running.has_left_calls or any(
+            not model.is_streamed and model.held is None and not model.stopped for model in self._models
+        ):
             return 0.0
         due = [model.next_due_at for model in self._models if model.next_due_at is not None]
         return max(0.001, min(due) - now) if due else None
@@ -171,7 +173,7 @@ class Dispatcher:
         trial.attempts += counts(error)
         model.timed_out_in_a_row = model.timed_out_in_a_row + 1 if error.kind == "timeout" else 0
         if model.timed_out_in_a_row >= max(10, model.ask.config.max_in_flight):
-            model.stop(f"{model.timed_out_in_a_row} calls in a row timed out; the last: {error.what}")
+            running.stop(model, f"{model.timed_out_in_a_row} calls in a row timed out; the last: {error.what}")
         if error.kind in TOO_MUCH:
             self._width.narrow(trial.sent_at, now)
         await running.note_fault(model, trial, error, (attempt_id, self._milliseconds(trial)))
@@ -180,14 +182,18 @@ class Dispatcher:
         if is_parked(error, policy) and trial.sent_at >= model.parked_at:
             model.parked_in_a_row, model.parked_at = model.parked_in_a_row + 1, now
             if model.parked_in_a_row >= MOST_PARKED:
-                model.stop(f"the server asks again and again for too long a pause; the last: {error.what}"[:500])
+                running.stop(
+                    model, f"the server asks again and again for too long a pause; the last: {error.what}"[:500]
+                )
         if decision.is_for_all:
             self._closed_until = max(self._closed_until, now + decision.pause_s)
         if decision.next is Next.STOP:
-            model.stop(error.what)
+            running.stop(model, error.what)
         if decision.next is Next.FAIL:
             await running.fail(model, trial, error)
-        elif model.stopped or running.is_draining:
+        elif model.stopped:
+            running.give_up(model, trial)
+        elif running.is_draining:
             running.close(model, trial)
         else:
             model.meter.retries += 1

@@ -50,7 +50,12 @@ class Running:
     @property
     def is_over(self) -> bool:
         """Whether nothing is left to send and nothing can be handed over any more."""
-        return all(model.is_exhausted and not model.meter.open for model in self.models)
+        return all(model.is_exhausted and not model.meter.open for model in self.models) and not self.has_left_calls
+
+    @property
+    def has_left_calls(self) -> bool:
+        """Whether a stopped model leaves calls behind that somebody can still take over."""
+        return any(model.leaves_calls for model in self.models) and not all(model.stopped for model in self.models)
 
     def next_trial(self, model: Model, now: float) -> Trial | None:
         """The model's next call, its cost reserved; None where there is none now."""
@@ -61,11 +66,11 @@ class Running:
             return None
         if (name := self._batched_elsewhere.get(trial.call.request.request_id)) is not None:
             model.held = trial
-            model.stop(
+            self.stop(
+                model,
                 f'calls of it are in a batch of "{name}" that is at work: keep that model with mode = "batch" until '
-                "the batch is fetched, or give it up with `curate ledger forget`"
+                "the batch is fetched, or give it up with `curate ledger forget`",
             )
-            self.ring()
             return None
         model.held = None
         worst = worst_case_nano_usd(trial.call.request, model.ask.config)
@@ -76,20 +81,37 @@ class Running:
         model.held = trial
         if room is Room.NEVER:
             full = next(one for one in model.accounts if one.what == what)
-            model.stop(
+            self.stop(
+                model,
                 f"the budget of {what} is used up: {full.spent_nano_usd / 1e9:,.6f} of budget_usd = "
-                f"{(full.limit_nano_usd or 0) / 1e9:g} are spent, and the next call can cost {worst / 1e9:,.6f}"
+                f"{(full.limit_nano_usd or 0) / 1e9:g} are spent, and the next call can cost {worst / 1e9:,.6f}",
             )
-            self.ring()
         return None
 
-    def _fresh(self, model: Model) -> Trial | None:
+    def stop(self, model: Model, why: str) -> None:
+        """Send nothing more to a model. Where it passes on, what it has not answered goes to those who come next."""
+        for trial in model.stop(why):
+            self._open_ids.discard(trial.call.request.request_id)
+            self._leave(model, trial.call)
         while model.handed:
-            call = model.handed.popleft()
-            if not self._is_known(model, call):
-                return self._opened(model, call)
+            self._leave(model, model.handed.popleft())
+        self.ring()
+
+    def give_up(self, model: Model, trial: Trial) -> None:
+        """A call of a model that stopped while it was on its way."""
+        self.close(model, trial)
+        self._leave(model, trial.call)
+
+    def _leave(self, model: Model, call: Call) -> None:
+        if model.ask.passes_on and not self.hand_over(call, None):
+            model.is_left = True
+
+    def _fresh(self, model: Model) -> Trial | None:
+        if (call := self._next_handed(model)) is not None:
+            return self._opened(model, call)
         if model.is_streamed:
-            return None
+            taken = self._taken_over(model)
+            return None if taken is None else self._opened(model, taken)
         try:
             streamed = next(model.stream)
         except StopIteration:
@@ -97,6 +119,30 @@ class Running:
             self.ring()
             return None
         return None if streamed is None else self._opened(model, streamed)
+
+    def _next_handed(self, model: Model) -> Call | None:
+        while model.handed:
+            call = model.handed.popleft()
+            if not self._is_known(model, call):
+                return call
+        return None
+
+    def _taken_over(self, model: Model) -> Call | None:
+        """A call that a stopped model leaves to this one; looks at one block of its stream at most."""
+        for stopped in self.models:
+            while stopped.leaves_calls and stopped is not model:
+                try:
+                    call = next(stopped.stream)
+                except StopIteration:
+                    stopped.is_streamed = True
+                    self.ring()
+                    break
+                if call is None:
+                    return None
+                self._leave(stopped, call)
+                if (taken := self._next_handed(model)) is not None:
+                    return taken
+        return None
 
     def _opened(self, model: Model, call: Call) -> Trial:
         model.meter.open += 1
@@ -146,21 +192,25 @@ class Running:
             yield None
 
     def _pass_on_known(self, model: Model, calls: list[Call]) -> None:
-        """Where a recorded reply is no answer, the prompt's next model is asked."""
-        calls = [call for call in calls if call.instead is not None]
+        """What follows on recorded replies is asked, too."""
+        calls = [call for call in calls if call.follow is not None]
         responses = self.ledger.responses(call.request.request_id for call in calls)
         for call in calls:
             response = responses.get(call.request.request_id)
-            if response is None or not self.rule(model.ask, response).is_answer:
-                self.hand_over(call)
+            self.hand_over(call, None if response is None else self.rule(model.ask, response))
 
-    def hand_over(self, call: Call) -> None:
-        """Give the prompt of a call that brought no answer to its next model."""
-        following = None if call.instead is None else call.instead()
-        if following is not None:
-            number, instead = following
-            self.models[number].handed.append(instead)
-            self._bells[number].set()
+    def hand_over(self, call: Call, ruled: Ruling | None) -> bool:
+        """Ask what follows on a call, given the ruling on its reply; whether anything does."""
+        following = None if call.follow is None else call.follow(ruled)
+        while following is not None:
+            number, call = following
+            model = self.models[number]
+            if not (model.stopped and model.ask.passes_on):
+                model.handed.append(call)
+                self._bells[number].set()
+                return True
+            following = None if call.follow is None else call.follow(None)
+        return False
 
     def rule(self, ask: Ask, response: bytes) -> Ruling:
         """The ruling on a reply of this model."""
@@ -188,8 +238,7 @@ class Running:
         meter.cost_nano_usd += used.cost_nano_usd
         model.failed_in_a_row = model.parked_in_a_row = model.timed_out_in_a_row = 0
         self.close(model, trial)
-        if not ruled.is_answer:
-            self.hand_over(trial.call)
+        self.hand_over(trial.call, ruled)
         return used
 
     async def note_fault(self, model: Model, trial: Trial, error: RequestError, ended: tuple[int, int | None]) -> None:
@@ -210,10 +259,10 @@ class Running:
         await self.ledger.fail(trial.call.request, self.stage, failure)
         model.meter.failed += 1
         self.close(model, trial)
-        self.hand_over(trial.call)
+        self.hand_over(trial.call, None)
         model.failed_in_a_row += isinstance(error, ProviderBusyError)
         if model.failed_in_a_row >= max(10, model.ask.config.max_in_flight):
-            model.stop(f"{model.failed_in_a_row} calls in a row failed; the last: {error.what}")
+            self.stop(model, f"{model.failed_in_a_row} calls in a row failed; the last: {error.what}")
 
     def close(self, model: Model, trial: Trial) -> None:
         """A call is decided, or given up for this run."""

@@ -48,7 +48,14 @@ async def ask_all(asks: list[Ask], ledger: Ledger, stage: str, limits: Limits, p
         watcher.cancel()
     if running.is_draining:
         raise KeyboardInterrupt
-    stopped = [f"{model.ask.name}: {model.stopped}" for model in running.models if model.stopped]
+    for model in running.models:
+        if model.stopped and model.ask.passes_on and not model.is_left:
+            progress.say(f"{model.ask.name} stopped, others took over: {model.stopped}")
+    stopped = [
+        f"{model.ask.name}: {model.stopped}"
+        for model in running.models
+        if model.stopped and (model.is_left or not model.ask.passes_on)
+    ]
     if stopped:
         done = sum(model.meter.done for model in running.models)
         raise StageError(

@@ -13,6 +13,7 @@ import msgspec
 from curate.asking.money import Account
 from curate.asking.retry import Policy
 from curate.config.calls import CallConfig
+from curate.providers.verdict import Ruling
 from schemas.records import Completion, CompletionRequest, Response
 
 
@@ -29,17 +30,22 @@ class Asker(Protocol):
 
 
 class Call(msgspec.Struct, frozen=True):
-    """One request of the plan. instead: who is asked where no answer came, by the number of the model, and its call."""
+    """One request of the plan.
+
+    follow: given the ruling on its reply, or None where none came, says which model (by its number) is asked next, and
+    what; None where nothing more is needed, or nobody is left.
+    """
 
     request: CompletionRequest
-    instead: "Callable[[], tuple[int, Call] | None] | None" = None
+    follow: "Callable[[Ruling | None], tuple[int, Call] | None] | None" = None
 
 
 @dataclass(frozen=True)
 class Ask:
     """One model's share of a stage's calls: `total` of them in the plan, more where others fall back on it.
 
-    batches: the provider itself, where the model's calls go in batches.
+    batches: the provider itself, where the model's calls go in batches. passes_on: where the model stops (wrong key,
+    budget used up), what it has not answered follows as if it had failed; else the stage ends with an error.
     """
 
     name: str
@@ -48,6 +54,7 @@ class Ask:
     calls: Iterable[Call]
     total: int
     batches: object | None = None
+    passes_on: bool = False
 
     @property
     def is_free(self) -> bool:
@@ -97,7 +104,10 @@ class Meter:
 
 @dataclass
 class Model:
-    """The queue of one model: its stream of missing calls, what others handed to it, and what is to be asked again."""
+    """The queue of one model: its stream of missing calls, what others handed to it, and what is to be asked again.
+
+    is_left: it stopped, and nobody took over some call of it.
+    """
 
     number: int
     ask: Ask
@@ -107,6 +117,7 @@ class Model:
     handed: deque[Call] = field(default_factory=deque)
     held: Trial | None = None
     stopped: str = ""
+    is_left: bool = False
     is_streamed: bool = False
     failed_in_a_row: int = 0
     parked_in_a_row: int = 0
@@ -129,15 +140,20 @@ class Model:
         return self._again[0][0] if self._again else None
 
     @property
+    def leaves_calls(self) -> bool:
+        """Whether it stopped, and calls of its stream are still to be passed on to others."""
+        return bool(self.stopped) and self.ask.passes_on and not self.is_streamed
+
+    @property
     def is_exhausted(self) -> bool:
         """Whether nothing is left to send; others may still hand something over."""
         return bool(self.stopped) or (self.is_streamed and not self.handed and self.held is None and not self._again)
 
-    def stop(self, why: str) -> None:
-        """Send nothing more; the first reason stays."""
+    def stop(self, why: str) -> list[Trial]:
+        """Send nothing more; the first reason stays. The calls that were begun and are given up."""
         self.stopped = self.stopped or why
-        if self.held is not None:
-            self.meter.open -= 1
-        self.meter.open -= len(self._again)
+        given_up = [*([self.held] if self.held is not None else []), *(trial for _, _, trial in sorted(self._again))]
+        self.meter.open -= len(given_up)
         self.held = None
         self._again.clear()
+        return given_up

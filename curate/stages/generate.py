@@ -194,8 +194,10 @@ class Plan:
         return ruling(self._providers[number].read, response, self._reported[number])
 
     def _instead(
-        self, prompt_id: str, dialogue: list[Turn], sample_index: int, numbers: list[int]
+        self, prompt_id: str, dialogue: list[Turn], sample_index: int, numbers: list[int], ruled: Ruling | None
     ) -> tuple[int, Call] | None:
+        if ruled is not None and ruled.is_answer:
+            return None
         place = self._config.answers_per_prompt + self._without_answer[prompt_id, sample_index]
         self._without_answer[prompt_id, sample_index] += 1
         if place >= len(numbers):
