@@ -8,7 +8,8 @@ import pytest
 from curate.providers.anthropic import AnthropicProvider
 from curate.providers.endpoint import Dialect, Endpoint
 from curate.providers.openai import OpenAIProvider
-from curate.providers.verdict import REFUSAL, Ruling, Verdict, is_same_model, ruling
+from curate.providers.verdict import Ruling, Verdict, is_same_model, ruling
+from curate.rules.refusal import REFUSAL
 from schemas.records import Sampling
 
 READ = {
