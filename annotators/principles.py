@@ -1,52 +1,102 @@
-"""The edit principles: what a correction should change, and what it must leave alone.
+"""Principles: what a good answer is, and the rules that tell when it is not. They are data: versioned TOML files."""
 
-They follow the aims of the Aligner paper (arXiv 2402.02416: helpful, harmless, honest), in our own words.
-Raise a principle's version when its meaning changes: what was corrected under the old one is then asked anew.
-"""
+import re
+from collections.abc import Sequence
+from importlib.resources import files
+from pathlib import Path
+from typing import TypeVar
 
-from dataclasses import dataclass
+import msgspec
 
 from schemas.errors import ConfigError
 
+NAME = re.compile(r"[a-z][a-z0-9_-]*")
+OURS = files("annotators") / "texts" / "principles"
+Text = TypeVar("Text", bound=msgspec.Struct)
 
-@dataclass(frozen=True, slots=True)
-class Principle:
-    """One aim of an edit. `text` is shown to the annotator."""
+
+class Rule(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """One way in which an answer can break a principle; `text` is shown to annotators and critics."""
+
+    name: str
+    text: str
+
+
+class Principle(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """One aim. A new `version` says that its meaning changed."""
 
     name: str
     version: int
     text: str
+    rules: tuple[Rule, ...] = ()
+
+    @property
+    def rule_ids(self) -> dict[str, str]:
+        """Name of each rule, such as harmless.violence, and its text; a principle without rules is one itself."""
+        return {f"{self.name}.{rule.name}": rule.text for rule in self.rules} or {self.name: self.text}
 
 
-PRINCIPLES = {
-    principle.name: principle
-    for principle in (
-        Principle(
-            "helpful",
-            1,
-            "Helpful: answer what was asked, completely and in a form the reader can use. Add what is missing, make "
-            "vague advice concrete, remove what does not serve the question.",
-        ),
-        Principle(
-            "harmless",
-            1,
-            "Harmless: if the question seeks to hurt someone, to break a law or to demean people, take out whatever "
-            "would help with that, say kindly and briefly why, and offer a safe way towards any legitimate need. "
-            "Do not refuse what is harmless.",
-        ),
-        Principle(
-            "honest",
-            1,
-            "Honest: put wrong facts, sums and reasoning right. Invent nothing; where something is unknown or "
-            "disputed, say so. Claim no experience, body or access that a language model does not have.",
-        ),
-    )
-}
+def own_names() -> list[str]:
+    """Names of the principles that come along."""
+    return sorted(file.name.removesuffix(".toml") for file in OURS.iterdir())
 
 
-def chosen(names: tuple[str, ...]) -> list[Principle]:
-    """The named principles in this order. Raises ConfigError at an unknown name."""
-    unknown = [name for name in names if name not in PRINCIPLES]
-    if unknown:
-        raise ConfigError(f"unknown principle: {', '.join(unknown)}", do=f"known: {', '.join(PRINCIPLES)}")
-    return [PRINCIPLES[name] for name in names]
+def chosen(names: Sequence[str], folder: Path) -> list[Principle]:
+    """The named principles in this order; a name that ends in .toml is a file, relative to `folder`.
+
+    Raises ConfigError at an unknown name, at a file that is missing or no principle, and at two of one name.
+    """
+    found = [_read(name, folder) for name in names]
+    known = [principle.name for principle in found]
+    if twice := sorted({name for name in known if known.count(name) > 1}):
+        raise ConfigError(f"two principles have the name {', '.join(twice)}", do="name each once")
+    return found
+
+
+def listed(principles: Sequence[Principle]) -> str:
+    """The principles with their rules, as annotators and critics are shown them."""
+    lines = []
+    for principle in principles:
+        lines.append(f"- {principle.name}: {principle.text.strip()}")
+        lines += [f"  - {principle.name}.{rule.name}: {rule.text.strip()}" for rule in principle.rules]
+    return "\n".join(lines)
+
+
+def rules_of(principles: Sequence[Principle]) -> dict[str, str]:
+    """All rules of some principles: name and text."""
+    return {name: text for principle in principles for name, text in principle.rule_ids.items()}
+
+
+def _read(name: str, folder: Path) -> Principle:
+    if name.endswith(".toml"):
+        content = read_file(folder / name, name)
+    elif name in own_names():
+        content = (OURS / f"{name}.toml").read_bytes()
+    else:
+        known = ", ".join(own_names())
+        raise ConfigError(f"unknown principle: {name}", do=f"known: {known}; or name a file of your own: mine.toml")
+    principle = decoded(content, Principle, name)
+    wrong = [one for one in (principle.name, *(rule.name for rule in principle.rules)) if not NAME.fullmatch(one)]
+    if wrong:
+        raise ConfigError(
+            f"{name}: {wrong[0]!r} is no name for a principle or rule", do="use lower-case letters, digits, _ and -"
+        )
+    if len({rule.name for rule in principle.rules}) < len(principle.rules):
+        raise ConfigError(f"{name}: two rules have one name", do="name each once")
+    return principle
+
+
+def read_file(path: Path, name: str) -> bytes:
+    """The bytes of a file that the configuration names. Raises ConfigError."""
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise ConfigError(f"{name} cannot be read: {error.strerror} ({path})", do="correct the path") from error
+
+
+def decoded(content: bytes, kind: type[Text], name: str) -> Text:
+    """A principle or template from TOML. Raises ConfigError with the file's name."""
+    try:
+        return msgspec.toml.decode(content, type=kind)
+    except (msgspec.DecodeError, ValueError) as error:
+        raise ConfigError(f"{name}: {error}", do="docs/annotate.md shows the form of such a file") from error

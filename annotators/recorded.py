@@ -14,8 +14,6 @@ class RecordedCorrections:
     and `answer`; it is handed in because ids are not this package's business.
     """
 
-    kind = "model"
-
     def __init__(
         self,
         name: str,
@@ -26,7 +24,7 @@ class RecordedCorrections:
         self._corrections = {(question.strip(), answer.strip()): text for question, answer, text in rows}
         self._request_of = request_of
 
-    def request(self, task: CorrectionTask) -> CompletionRequest:
+    def request(self, task: CorrectionTask, attempt: int = 0) -> CompletionRequest:  # noqa: ARG002  a file says it once
         """The call for this task."""
         return self._request_of(task)
 
@@ -42,7 +40,7 @@ class RecordedCorrections:
         """The recorded text as a completion."""
         return Completion(response.decode("utf-8"), "stop")
 
-    def correction(self, task: CorrectionTask, completion: Completion) -> str:
+    def said(self, task: CorrectionTask, completion: Completion) -> str:
         """The recorded text without white space at its ends; where only that differs, it is the answer itself."""
         text = completion.text
         return task.answer if text.strip() == task.answer.strip() else text.strip()

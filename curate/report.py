@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from curate.config.model import Pipeline
-from curate.ledger.accounts import calls_by_model
+from curate.ledger.accounts import calls_by_model, sent_by_model
 from curate.pipeline import STAGES, survey
 from curate.store import releases
 from curate.store.run import RunStore
@@ -28,10 +28,15 @@ TABLES = {
     "drops": ("dedup",),
     "leaders": ("dedup",),
     "corrections": ("annotate",),
+    "candidates": ("annotate",),
+    "annotators": ("annotate",),
+    "agreement": ("annotate",),
+    "waiting": ("annotate",),
+    "recipes": ("annotate",),
     "triples": ("release",),
     "rows": ("train",),
     "corrected": ("evaluate",),
-    "scores": ("filter",),
+    "scores": ("filter", "annotate"),
 }
 """Table to the stages that hold it, the last state first; verdicts and failures are in all stages."""
 
@@ -109,7 +114,9 @@ def _table(pipeline: Pipeline, table: str, stage: str | None) -> "pl.LazyFrame":
         frame = store.table(found[0], table)
         if table == "clusters":
             return _shared_clusters(store, frame)
-        return _with_texts(store, frame) if table == "corrections" else frame
+        if table == "annotators":
+            return _with_calls(store.workdir, frame)
+        return _with_texts(store, frame) if table in {"corrections", "candidates"} else frame
     return pl.concat([store.table(name, table) for name in found])
 
 
@@ -120,6 +127,37 @@ def _with_texts(store: RunStore, corrections: "pl.LazyFrame") -> "pl.LazyFrame":
     pairs = store.table("dedup", "pairs").select("pair_id", "question", "answer")
     joined = corrections.rename({"text": "correction"}).join(pairs, on="pair_id", how="inner", maintain_order="left")
     return joined.with_columns((pl.col("answer") == pl.col("correction")).alias("is_identity"))
+
+
+def _with_calls(workdir: Path, annotators: "pl.LazyFrame") -> "pl.LazyFrame":
+    """The report of annotators with what their calls cost, over all runs: those of the critic and the judge, too.
+
+    seconds: of a call that brought a reply, on average.
+    """
+    import polars as pl
+
+    ledger = workdir / "ledger.sqlite"
+    columns = {"input_tokens": pl.Int64, "output_tokens": pl.Int64, "cost_nano_usd": pl.Int64}
+    used = pl.DataFrame(calls_by_model(ledger), schema_overrides=columns)
+    sent = pl.DataFrame(sent_by_model(ledger), schema_overrides={"latency_ms": pl.Float64})
+    if used.is_empty():
+        return annotators
+    if sent.is_empty():
+        sent = pl.DataFrame(schema={"stage": pl.String, "model": pl.String, "latency_ms": pl.Float64})
+    spent = (
+        used.join(sent.select("stage", "model", "latency_ms"), on=["stage", "model"], how="left")
+        .filter(pl.col("stage") == "annotate")
+        .select(
+            pl.col("model").alias("annotator"),
+            pl.col("calls").cast(pl.Int64),
+            *("input_tokens", "output_tokens"),
+            (pl.col("cost_nano_usd") / 1e9).alias("cost_usd"),
+            (pl.col("latency_ms") / 1e3).alias("seconds"),
+        )
+    )
+    listed = annotators.collect()
+    found = listed.join(spent, on="annotator", how="full", coalesce=True, maintain_order="left_right")
+    return found.lazy()
 
 
 def _shared_clusters(store: RunStore, clusters: "pl.LazyFrame") -> "pl.LazyFrame":

@@ -5,11 +5,14 @@ What is made for each call of a plan is a msgspec struct: it is made in a fifth 
 
 from collections.abc import AsyncIterator, Collection, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 import msgspec
 
 from schemas.errors import RequestError
+
+Task_contra = TypeVar("Task_contra", contravariant=True)
+Said_co = TypeVar("Said_co", covariant=True)
 
 
 class Turn(msgspec.Struct, frozen=True, gc=False, rename={"text": "content"}):
@@ -88,11 +91,25 @@ class Completion:
 
 @dataclass(frozen=True, slots=True)
 class CorrectionTask:
-    """What an annotator is given: one question with its earlier turns, one answer, and which model wrote it."""
+    """What an annotator is given: one question with its earlier turns, and one answer.
+
+    violations: names of the rules that a critic found broken; empty where it found none, or where there is no critic.
+    """
 
     pair_id: str
     question: str
     answer: str
+    turns: tuple[Turn, ...] = ()
+    violations: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ComparisonTask:
+    """What a judge is given: one question with its earlier turns, and two texts that answer it."""
+
+    question: str
+    first: str
+    second: str
     turns: tuple[Turn, ...] = ()
 
 
@@ -142,14 +159,13 @@ class BatchProvider(Protocol):
         ...
 
 
-class Annotator(Protocol):
-    """Who writes corrections by one call a task. `kind` is model or person."""
+class Respondent(Protocol[Task_contra, Said_co]):
+    """Who is asked each task by one call, and again where the reply cannot be read: an annotator, a critic, a judge."""
 
     name: str
-    kind: str
 
-    def request(self, task: CorrectionTask) -> CompletionRequest:
-        """The call that asks for the correction of `task`."""
+    def request(self, task: Task_contra, attempt: int = 0) -> CompletionRequest:
+        """The call that asks `task`; attempt: 0, then one more for each reply that could not be read."""
         ...
 
     async def complete(self, request: CompletionRequest) -> Response:
@@ -160,10 +176,16 @@ class Annotator(Protocol):
         """The completion in a raw reply. Raises RequestError where there is none."""
         ...
 
-    def correction(self, task: CorrectionTask, completion: Completion) -> str:
-        """The correction in a whole completion; may equal the answer. Raises RequestError where there is none."""
+    def said(self, task: Task_contra, completion: Completion) -> Said_co:
+        """What a whole completion says to the task: of an annotator the correction, which may equal the answer.
+
+        Raises RequestError where it cannot be read.
+        """
         ...
 
     async def close(self) -> None:
         """Give back connections."""
         ...
+
+
+Annotator = Respondent[CorrectionTask, str]

@@ -3,6 +3,7 @@
 import dataframely as dy
 
 ROW_ID = r"^[0-9a-f]{32}$"
+KIND = r"^(model|person|preference)$"
 
 
 def _id(*, primary_key: bool = False, nullable: bool = False) -> dy.String:
@@ -55,13 +56,19 @@ class Pairs(dy.Schema):
 
 
 class Corrections(dy.Schema):
-    """The better answers, each written by one annotator from one pair; it may equal the answer."""
+    """The better answers, each written by one annotator from one pair; it may equal the answer.
+
+    template_id, principles_id: content ids of what a model was told; the table `recipes` holds their words. Kind
+    preference: the chosen answer of preference data, whose file and row is the `task_id`.
+    """
 
     correction_id = _id(primary_key=True)
     pair_id = _id()
     annotator = dy.String(min_length=1)
-    annotator_kind = dy.String(regex=r"^(model|person)$")
+    annotator_kind = dy.String(regex=KIND)
     text = dy.String()
+    template_id = _id(nullable=True)
+    principles_id = _id(nullable=True)
     request_id = dy.String(nullable=True)
     task_id = dy.String(nullable=True)
     seconds_spent = dy.Float64(nullable=True, min=0.0)
@@ -79,7 +86,9 @@ class Triples(dy.Schema):
     turns = dy.List(dy.Struct({"role": dy.String(), "text": dy.String()}))
     upstream_model = dy.String(min_length=1)
     annotator = dy.String(min_length=1)
-    annotator_kind = dy.String(regex=r"^(model|person)$")
+    annotator_kind = dy.String(regex=KIND)
+    template_id = _id(nullable=True)
+    principles_id = _id(nullable=True)
     source = dy.String(min_length=1)
     source_row = dy.Int64(min=0)
     license = dy.String(nullable=True)

@@ -92,19 +92,19 @@ class Running:
         """Send nothing more to a model. Where it passes on, what it has not answered goes to those who come next."""
         for trial in model.stop(why):
             self._open_ids.discard(trial.call.request.request_id)
-            self._leave(model, trial.call)
+            self._pass_on(model, trial.call)
         while model.handed:
-            self._leave(model, model.handed.popleft())
+            self._pass_on(model, model.handed.popleft())
         self.ring()
 
     def give_up(self, model: Model, trial: Trial) -> None:
         """A call of a model that stopped while it was on its way."""
         self.close(model, trial)
-        self._leave(model, trial.call)
+        self._pass_on(model, trial.call)
 
-    def _leave(self, model: Model, call: Call) -> None:
-        if model.ask.passes_on and not self.hand_over(call, None):
-            model.is_left = True
+    def _pass_on(self, model: Model, call: Call) -> bool:
+        """Give a stopped model's call to who comes next; whether anybody does."""
+        return model.ask.passes_on and self.hand_over(call, None)
 
     def _fresh(self, model: Model) -> Trial | None:
         if (call := self._next_handed(model)) is not None:
@@ -139,7 +139,7 @@ class Running:
                     break
                 if call is None:
                     return None
-                self._leave(stopped, call)
+                stopped.is_left |= not self._pass_on(stopped, call)
                 if (taken := self._next_handed(model)) is not None:
                     return taken
         return None

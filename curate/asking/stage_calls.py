@@ -48,14 +48,13 @@ async def ask_all(asks: list[Ask], ledger: Ledger, stage: str, limits: Limits, p
         watcher.cancel()
     if running.is_draining:
         raise KeyboardInterrupt
+    is_anybody_left = any(not model.stopped for model in running.models)
+    stopped = []
     for model in running.models:
-        if model.stopped and model.ask.passes_on and not model.is_left:
-            progress.say(f"{model.ask.name} stopped, others took over: {model.stopped}")
-    stopped = [
-        f"{model.ask.name}: {model.stopped}"
-        for model in running.models
-        if model.stopped and (model.is_left or not model.ask.passes_on)
-    ]
+        if model.stopped and model.ask.passes_on and is_anybody_left and not model.is_left:
+            progress.say(f"{model.ask.name} stopped, and others took over: {model.stopped}")
+        elif model.stopped:
+            stopped.append(f"{model.ask.name}: {model.stopped}")
     if stopped:
         done = sum(model.meter.done for model in running.models)
         raise StageError(

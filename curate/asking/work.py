@@ -28,6 +28,10 @@ class Asker(Protocol):
         """The completion in a raw reply."""
         ...
 
+    async def close(self) -> None:
+        """Give back connections."""
+        ...
+
 
 class Call(msgspec.Struct, frozen=True):
     """One request of the plan.
@@ -106,7 +110,7 @@ class Meter:
 class Model:
     """The queue of one model: its stream of missing calls, what others handed to it, and what is to be asked again.
 
-    is_left: it stopped, and nobody took over some call of it.
+    is_left: it stopped before it came to some call, and nobody took that over.
     """
 
     number: int

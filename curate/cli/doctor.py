@@ -14,7 +14,7 @@ from curate.cli.options import DEFAULT_CONFIG, AsJson, ConfigFile, PipelineName
 from curate.cli.output import print_json, table
 
 if TYPE_CHECKING:
-    from curate.config.model import AnnotatorConfig, ModelConfig
+    from curate.config.calls import CallConfig
 
 CONNECT_TIMEOUT_S = 2.0
 
@@ -92,16 +92,19 @@ def _configuration(config: Path, pipeline: str | None) -> list[dict[str, Any]]:
             findings.append(_finding(f"source {source.path}", error.what, error.do, is_needed=True))
         else:
             findings.append(_finding(f"source {source.path}", f"{len(files)} files"))
-    models: list[ModelConfig | AnnotatorConfig] = [*chosen.config.generate.models, *chosen.config.annotate.annotators]
-    for one in models:
+    annotate = chosen.config.annotate
+    recorded = [(one.name, one) for one in annotate.annotators if one.kind == "recorded"]
+    models: list[tuple[str, CallConfig]] = [(one.name, one) for one in chosen.config.generate.models]
+    models += [*annotate.called, *recorded]
+    for name, one in models:
         try:
             if one.path is not None:
                 matching(chosen.folder, one.path)
             elif one.provider is not None:
-                api_key(one.name, one)
+                api_key(name, one)
         except CurateError as error:
-            findings.append(_finding(f"model {one.name}", error.what, error.do, is_needed=True))
-    addresses = {one.base_url: one.name for one in reversed(models) if one.base_url}
+            findings.append(_finding(f"model {name}", error.what, error.do, is_needed=True))
+    addresses = {one.base_url: name for name, one in reversed(models) if one.base_url}
     return findings + [_server(url, name) for url, name in reversed(addresses.items())]
 
 

@@ -8,7 +8,7 @@ from curate.cli.options import DEFAULT_CONFIG, AsJson, ConfigFile, PipelineName
 from curate.cli.output import diff_text, paragraph, print_json, visible
 from curate.cli.output import table as as_table
 
-COUNTS = ("similarities", "drops")
+COUNTS = ("similarities", "drops", "annotators", "agreement")
 """Tables of numbers: shown whole, as columns."""
 
 DIFFED = ("question", "answer", "correction", "aligner_correction")
@@ -19,7 +19,8 @@ def command(
         str,
         typer.Argument(
             help="prompts, scores, answers, pairs, clusters, leaders, duplicates, near_misses, borderline, "
-            "similarities, drops, corrections, triples, rows, corrected, verdicts, failures."
+            "similarities, drops, corrections, candidates, annotators, agreement, waiting, recipes, triples, rows, "
+            "corrected, verdicts, failures."
         ),
     ],
     where: Annotated[list[str] | None, typer.Option(help="column=value; may be given more than once.")] = None,

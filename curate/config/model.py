@@ -1,14 +1,13 @@
 """What `pipelines.toml` may say, as frozen typed objects. The docstring of a key is its entry in the reference."""
 
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from curate.config.annotating import AnnotateConfig
 from curate.config.calls import CallConfig, check_budget, check_requests, whole
-from curate.config.table import Money, Table
-
-Share = Annotated[float, Field(ge=0.0, le=1.0)]
+from curate.config.table import Bounds, Money, Share, Table, check_names
 
 
 class SourceConfig(Table):
@@ -32,23 +31,6 @@ class SourceConfig(Table):
         return self
 
 
-class Bounds(Table):
-    """The scores that a rule lets pass; both ends are included."""
-
-    min: float | None = None
-    """Lowest score that passes."""
-    max: float | None = None
-    """Highest score that passes."""
-
-    @model_validator(mode="after")
-    def _some_bound(self) -> Self:
-        if self.min is None and self.max is None:
-            raise ValueError("give min, max or both")
-        if self.min is not None and self.max is not None and self.min > self.max:
-            raise ValueError(f"min {self.min:g} is above max {self.max:g}: nothing would pass")
-        return self
-
-
 DEFAULT_THRESHOLDS = {
     "length.characters": Bounds(min=3, max=8000),
     "letters.share": Bounds(min=0.2),
@@ -69,12 +51,6 @@ class FilterConfig(Table):
     """Rules that mark rows without dropping any (unsafe requests are what an Aligner must see)."""
     languages: tuple[str, ...] = ()
     """ISO 639-1 codes that may stay; empty keeps every language and detects none."""
-
-
-def _check_names(what: str, names: list[str]) -> None:
-    twice = sorted({name for name in names if names.count(name) > 1})
-    if twice:
-        raise ValueError(f"duplicate {what}: {', '.join(twice)}; name each once")
 
 
 class ModelConfig(CallConfig):
@@ -110,7 +86,7 @@ class GenerateConfig(Table):
     def _budget_has_prices(self) -> Self:
         named = [(model.name, model) for model in self.models]
         check_budget(self.budget_usd, named)
-        _check_names("model", [model.name for model in self.models])
+        check_names("model", [model.name for model in self.models])
         check_requests(named)
         if self.models and self.answers_per_prompt > len(self.models):
             raise ValueError(f"answers_per_prompt is {self.answers_per_prompt} but only {len(self.models)} are named")
@@ -154,53 +130,6 @@ class DedupConfig(Table):
     """Tokens embedded at once; without it 4,096 on a CPU and 131,072 on a GPU."""
     cells_beyond: int = Field(default=10_000_000, ge=1)
     """Questions beyond which only those of the same k-means cells are compared; the recall on a sample is then told."""
-
-
-class AnnotatorConfig(CallConfig):
-    """One `[[pipelines.NAME.annotate.annotators]]`: who writes corrections."""
-
-    name: str
-    """The annotator as it stands in the tables."""
-    kind: Literal["model", "people", "recorded"]
-    """A model behind an API, people, or corrections recorded in a file."""
-    weight: float = Field(default=1.0, gt=0)
-    """Share of pairs, relative to the other annotators' weights."""
-    principles: tuple[str, ...] = ("helpful", "harmless", "honest")
-    """Names of the edit principles that a model annotator is given, in this order."""
-
-    @model_validator(mode="after")
-    def _provider_is_whole(self) -> Self:
-        if self.kind == "recorded" and self.path is None:
-            raise ValueError('kind = "recorded" needs `path`, the file of recorded corrections')
-        return whole(self) if self.kind == "model" else self
-
-
-class LabelStudioConfig(Table):
-    """`[pipelines.NAME.annotate.label_studio]`: the server where people write corrections."""
-
-    url: str = "http://127.0.0.1:8080"
-    """Address of the server."""
-    token_env: str = "LABEL_STUDIO_TOKEN"  # noqa: S105  the name of a variable, not a token
-    """Name of the environment variable that holds the access token."""
-
-
-class AnnotateConfig(Table):
-    """`[pipelines.NAME.annotate]`: who corrects which pairs."""
-
-    annotators: tuple[AnnotatorConfig, ...] = ()
-    """Each pair goes to one of them by weight."""
-    budget_usd: Money | None = None
-    """Hard limit of this stage, over all runs: no call is sent whose worst case would pass it."""
-    label_studio: LabelStudioConfig | None = None
-    """Where people work."""
-
-    @model_validator(mode="after")
-    def _budget_has_prices(self) -> Self:
-        named = [(one.name, one) for one in self.annotators if one.kind == "model"]
-        check_budget(self.budget_usd, named)
-        _check_names("annotator", [annotator.name for annotator in self.annotators])
-        check_requests(named)
-        return self
 
 
 class ReleaseConfig(Table):
@@ -286,13 +215,13 @@ class PipelineConfig(Table):
 
     @model_validator(mode="after")
     def _no_source_twice(self) -> Self:
-        _check_names("source path", [source.path for source in self.sources])
+        check_names("source path", [source.path for source in self.sources])
         return self
 
     @model_validator(mode="after")
     def _budget_has_prices(self) -> Self:
-        called = [(one.name, one) for one in self.annotate.annotators if one.kind == "model"]
-        check_budget(self.budget_usd, [*((one.name, one) for one in self.generate.models), *called])
+        models = [(one.name, one) for one in self.generate.models]
+        check_budget(self.budget_usd, [*models, *self.annotate.called])
         return self
 
 

@@ -6,7 +6,7 @@ from typing import Any, get_args
 from pydantic import BaseModel
 from pydantic_core import PydanticUndefined
 
-from curate.config import calls, model
+from curate.config import annotating, calls, model, table
 
 PAGE = Path("docs/configuration.md")
 
@@ -14,13 +14,17 @@ TABLES: list[tuple[str, type[BaseModel]]] = [
     ("[pipelines.NAME]", model.PipelineConfig),
     ("[[pipelines.NAME.sources]]", model.SourceConfig),
     ("[pipelines.NAME.filter]", model.FilterConfig),
-    ("[pipelines.NAME.filter.thresholds], each rule", model.Bounds),
+    ("[pipelines.NAME.filter.thresholds], each rule", table.Bounds),
     ("[pipelines.NAME.generate]", model.GenerateConfig),
     ("[[pipelines.NAME.generate.models]]", model.ModelConfig),
     ("[pipelines.NAME.dedup]", model.DedupConfig),
-    ("[pipelines.NAME.annotate]", model.AnnotateConfig),
-    ("[[pipelines.NAME.annotate.annotators]]", model.AnnotatorConfig),
-    ("[pipelines.NAME.annotate.label_studio]", model.LabelStudioConfig),
+    ("[pipelines.NAME.annotate]", annotating.AnnotateConfig),
+    ("[[pipelines.NAME.annotate.annotators]]", annotating.AnnotatorConfig),
+    ("[[pipelines.NAME.annotate.routes]]", annotating.RouteConfig),
+    ("[pipelines.NAME.annotate.overlap]", annotating.OverlapConfig),
+    ("[pipelines.NAME.annotate.critique]", annotating.CritiqueConfig),
+    ("[pipelines.NAME.annotate.judge]", annotating.JudgeConfig),
+    ("[pipelines.NAME.annotate.label_studio]", annotating.LabelStudioConfig),
     ("sampling = { … }", calls.SamplingConfig),
     ("price = { … }", calls.Price),
     ("[pipelines.NAME.release]", model.ReleaseConfig),

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from zipfile import BadZipFile
 
-from curate.config.model import DedupConfig
+from curate.config.model import DedupConfig, Pipeline
 from curate.embed.embedder import Embedder, EmbedSettings, chosen_device
 from curate.embed.vectors import Vectors
 from curate.identity import content_id
@@ -103,8 +103,16 @@ class Space:
         return Join(threshold, floor, fold, seeds, block_rows), TorchKept(width, devices, precision)
 
 
-def open_space(workdir: Path, saved: Path, settings: EmbedSettings, config: DedupConfig, progress: Progress) -> Space:
-    """The model is loaded only if a text is new."""
+def settings_of(pipeline: Pipeline) -> EmbedSettings:
+    """What vectors of a pipeline depend on; a directory is relative to the configuration file."""
+    config = pipeline.config.dedup
+    folder = pipeline.path(config.model)
+    return EmbedSettings(str(folder) if folder.is_dir() else config.model, config.precision)
+
+
+def open_vectors(pipeline: Pipeline, progress: Progress) -> Vectors:
+    """The vectors of a pipeline's texts. The model is loaded only if a text is new."""
+    config, settings = pipeline.config.dedup, settings_of(pipeline)
 
     def opened() -> Embedder:
         embedder = Embedder(settings, config.device, config.batch_tokens)
@@ -113,7 +121,13 @@ def open_space(workdir: Path, saved: Path, settings: EmbedSettings, config: Dedu
         progress.say(f"embedding by {settings.model} on {embedder.device} ({why}), {settings.precision}")
         return embedder
 
-    return Space(config, settings, Vectors(workdir / "vectors", settings, opened), progress, saved)
+    return Vectors(pipeline.workdir / "vectors", settings, opened)
+
+
+def open_space(pipeline: Pipeline, saved: Path, progress: Progress) -> Space:
+    """The space of a pipeline's texts. saved: where a join keeps what it has decided."""
+    vectors = open_vectors(pipeline, progress)
+    return Space(pipeline.config.dedup, settings_of(pipeline), vectors, progress, saved)
 
 
 def _devices(device: str) -> tuple[list[str], str, int]:

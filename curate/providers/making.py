@@ -1,6 +1,8 @@
 """From the configuration of a model to the provider that reaches it."""
 
 import os
+from collections.abc import Mapping
+from typing import Any
 
 from curate.config.calls import CallConfig
 from curate.config.model import Pipeline
@@ -9,8 +11,13 @@ from schemas.errors import ConfigError
 from schemas.records import Provider, Sampling
 
 
-def make_provider(pipeline: Pipeline, name: str, config: CallConfig) -> Provider:
-    """The provider of the model `name`. Raises ConfigError where its key is not set, MissingExtraError."""
+def make_provider(
+    pipeline: Pipeline, name: str, config: CallConfig, reply_schema: Mapping[str, Any] | None = None
+) -> Provider:
+    """The provider of the model `name`. Raises ConfigError where its key is not set, MissingExtraError.
+
+    reply_schema: JSON schema that every reply is held to, as both vendors and vLLM know it.
+    """
     sampling = Sampling(**config.sampling.model_dump())
     model = config.model or name
     if config.provider == "recorded":
@@ -21,10 +28,14 @@ def make_provider(pipeline: Pipeline, name: str, config: CallConfig) -> Provider
     if config.provider == "anthropic":
         from curate.providers.anthropic import AnthropicProvider
 
-        return AnthropicProvider(model, sampling, endpoint, config.extra_body)
+        held = {} if reply_schema is None else {"format": {"type": "json_schema", "schema": reply_schema}}
+        output = {"output_config": {**config.extra_body.get("output_config", {}), **held}} if held else {}
+        return AnthropicProvider(model, sampling, endpoint, {**config.extra_body, **output})
     from curate.providers.openai import OpenAIProvider
 
-    dialect = Dialect(config.extra_body, config.max_tokens_name, config.protocol, config.prompt_template)
+    named = {"name": "reply", "strict": True, "schema": reply_schema}
+    format_ = {} if reply_schema is None else {"response_format": {"type": "json_schema", "json_schema": named}}
+    dialect = Dialect({**config.extra_body, **format_}, config.max_tokens_name, config.protocol, config.prompt_template)
     return OpenAIProvider(model, sampling, endpoint, dialect)
 
 

@@ -8,7 +8,7 @@ import polars as pl
 from curate.rules.registry import Rule
 
 if TYPE_CHECKING:
-    from curate.config.model import Bounds
+    from curate.config.table import Bounds
 
 VERDICT = ("row_id", "stage", "rule", "score", "threshold", "kept", "twin_id", "note")
 
@@ -18,6 +18,17 @@ def score(rows: pl.DataFrame, row_id: str, text: str, rules: Mapping[str, Rule])
     column = pl.col(text).fill_null("")
     scores = [rule.score(column).cast(pl.Float64).alias(name) for name, rule in rules.items()]
     return rows.lazy().select(pl.col(row_id).alias("row_id"), *scores).collect()
+
+
+def said(text: str) -> pl.Expr:
+    """All that the user said in a dialogue: earlier `turns`, then the column `text`.
+
+    "yes, please" is a good prompt after a good question.
+    """
+    turn = pl.element().struct
+    is_users = turn.field("role") == "user"
+    earlier = pl.col("turns").list.eval(pl.when(is_users).then(turn.field("text"))).list.drop_nulls()
+    return pl.concat_list(earlier, pl.col(text)).list.join("\n")
 
 
 def judge(scores: pl.DataFrame, thresholds: "Mapping[str, Bounds]", stage: str) -> pl.DataFrame:

@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     import polars as pl
     from numpy.typing import NDArray
 
-    from curate.embed.embedder import EmbedSettings
     from curate.embed.space import Space
     from curate.neighbors.leading import Leaders
     from curate.neighbors.passes import Bounds, Near
@@ -38,6 +37,7 @@ PAIR_COLUMNS = ("prompt_id", "question", "turns", "answer", "source", "source_ro
 
 def key(pipeline: Pipeline, store: RunStore) -> dict[str, Any]:
     """Content of prompts, answers, earlier releases and evaluation sets; model, thresholds and versions of rules."""
+    from curate.embed.space import settings_of
     from curate.neighbors import RULES
 
     config = pipeline.config.dedup
@@ -47,7 +47,7 @@ def key(pipeline: Pipeline, store: RunStore) -> dict[str, Any]:
         "rules": RULES,
         "prompts": store.published("filter").content("prompts"),
         "answers": store.published("generate").content("answers"),
-        "embedding": _settings(pipeline).describe(),
+        "embedding": settings_of(pipeline).describe(),
         "thresholds": config.model_dump(include=set(DECIDING)),
         "releases": [_content_root(pipeline.path(name)) for name in config.releases],
         "evaluation": [
@@ -76,7 +76,7 @@ def run(pipeline: Pipeline, store: RunStore, key: dict[str, Any], progress: Prog
         config.near_miss_margin,
     )
     saved = store.workdir / NAME / "leaders.npz"
-    space = open_space(store.workdir, saved, _settings(pipeline), config, progress)
+    space = open_space(pipeline, saved, progress)
     with store.draft(NAME, key, unit="pair", kept="pairs") as draft:
         here = _pairs(store)
         is_echo = passes.same_text(pl.col("question"), pl.col("answer"))
@@ -108,15 +108,6 @@ def run(pipeline: Pipeline, store: RunStore, key: dict[str, Any], progress: Prog
         draft.write("drops", explained.drops(here, dropped))
         draft.publish(rows_in=here.height)
     space.forget()
-
-
-def _settings(pipeline: Pipeline) -> "EmbedSettings":
-    """A directory is relative to the configuration file."""
-    from curate.embed.embedder import EmbedSettings
-
-    config = pipeline.config.dedup
-    folder = pipeline.path(config.model)
-    return EmbedSettings(str(folder) if folder.is_dir() else config.model, config.precision)
 
 
 def _pairs(store: RunStore) -> "pl.DataFrame":

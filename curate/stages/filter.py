@@ -75,7 +75,7 @@ def _known_scores(store: RunStore) -> Scored:
 def _new_scores(store: RunStore, config: FilterConfig) -> Scored:
     import polars as pl
 
-    from curate.rules.judging import score
+    from curate.rules.judging import said, score
     from curate.rules.language import detect
 
     rules = find_rules([*config.thresholds, *config.tags])
@@ -85,18 +85,7 @@ def _new_scores(store: RunStore, config: FilterConfig) -> Scored:
             prompts_with_language = prompts.with_columns(languages)
         else:
             prompts_with_language = prompts
-        yield prompts_with_language, score(prompts.with_columns(_said().alias("said")), "prompt_id", "said", rules)
-
-
-def _said() -> "pl.Expr":
-    """All that the user said in a dialogue: "yes, please" is a good prompt after a good question."""
-    import polars as pl
-
-    turn = pl.element().struct
-    earlier = (
-        pl.col("turns").list.eval(pl.when(turn.field("role") == "user").then(turn.field("text"))).list.drop_nulls()
-    )
-    return pl.concat_list(earlier, pl.col("text")).list.join("\n")
+        yield prompts_with_language, score(prompts.with_columns(said("text").alias("said")), "prompt_id", "said", rules)
 
 
 def _languages(prompts: "pl.DataFrame", config: FilterConfig) -> "pl.DataFrame":

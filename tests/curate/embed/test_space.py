@@ -6,8 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from curate.config.model import DedupConfig
-from curate.embed.embedder import EmbedSettings
+from curate.config.model import Pipeline, PipelineConfig
 from curate.embed.space import Space, open_space
 from curate.progress import Progress
 from tests.curate.neighbors.test_leading import assert_same, by_plain_loop, clustered
@@ -29,9 +28,9 @@ class Killing(Progress):
 
 
 def space(folder: Path, progress: Progress | None = None, **config: object) -> Space:
-    opened = open_space(
-        folder, folder / "leaders.npz", EmbedSettings("a-model"), DedupConfig(**config), progress or Progress("dedup")
-    )
+    dedup = PipelineConfig.model_validate({"dedup": {"model": "a-model", **config}})
+    pipeline = Pipeline(name="p", folder=folder, workdir=folder, config=dedup)
+    opened = open_space(pipeline, folder / "leaders.npz", progress or Progress("dedup"))
     return replace(opened, blocks_between_saves=1)
 
 

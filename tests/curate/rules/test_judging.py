@@ -2,7 +2,7 @@
 
 import polars as pl
 
-from curate.config.model import Bounds
+from curate.config.table import Bounds
 from curate.rules.judging import judge, kept, tag
 
 SCORES = pl.DataFrame({"row_id": ["a", "b", "c"], "words": [1.0, 2.0, 9.0], "share": [0.5, 0.1, 0.9]})

@@ -11,9 +11,10 @@ import pytest
 from curate.ledger.accounts import sent_by_model
 from curate.pipeline import run_stage
 from curate.store.run import RunStore
-from tests.commands import Command, until
+from tests.commands import until
 from tests.conftest import published_hashes
 from tests.curate.stages.conftest import model, written
+from tests.curate.stages.killing import Killer, command
 
 WIDTH = 4
 STOPPED = "stopped; replies that came in are kept, and the same command goes on from here"
@@ -22,31 +23,6 @@ STOPPED = "stopped; replies that came in are kept, and the same command goes on 
 def generate(pipeline):
     run_stage(pipeline, "generate", lambda _: None, again=False)
     return RunStore(pipeline.workdir)
-
-
-def command(pipeline):
-    return Command("run", "--stage", "generate", "-c", str(pipeline.folder / "pipelines.toml"), folder=pipeline.folder)
-
-
-class Killer:
-    """Kills its victim when so many requests are at the servers: the hook of their answers."""
-
-    def __init__(self):
-        self._lock, self._left, self._pid = threading.Lock(), 0, 0
-
-    def kill(self, pipeline, after):
-        self._left = after
-        with self._lock:  # the victim's first request waits until its number is known
-            victim = command(pipeline)
-            self._pid = victim.pid
-        assert victim.ended() == -signal.SIGKILL, victim.err
-
-    def __call__(self):
-        with self._lock:
-            self._left -= 1
-            if self._left == 0:
-                os.kill(self._pid, signal.SIGKILL)
-        time.sleep(0.002)
 
 
 def test_twenty_kills_in_a_row_cost_at_most_what_was_in_flight(asking, server):

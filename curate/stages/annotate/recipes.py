@@ -1,0 +1,170 @@
+"""Who works in this stage and what each is told; the ids of those words, for the provenance of corrections."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import msgspec
+
+from annotators.model import annotator, critic, judge
+from annotators.principles import Principle, chosen
+from annotators.replies import SCHEMA
+from annotators.template import CORRECTING, Template, read_template
+from curate.asking.chain import Chain
+from curate.asking.work import Ask, Call
+from curate.config.annotating import AnnotatorConfig, CritiqueConfig, JudgeConfig
+from curate.config.model import Pipeline
+from curate.identity import content_id, file_hash, request_key
+from curate.providers.making import make_provider
+from schemas.errors import SourceError
+from schemas.records import Annotator, ComparisonTask, CompletionRequest, CorrectionTask, Provider
+
+PEOPLE = "people"
+CRITIQUE, VERDICTS = frozenset({"violations"}), frozenset({"verdicts"})
+Instructed = AnnotatorConfig | CritiqueConfig | JudgeConfig
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What a model is told."""
+
+    principles: list[Principle]
+    template: Template
+
+    @cached_property
+    def principles_id(self) -> str:
+        """Content id of the principles, in their order."""
+        return content_id("principles", msgspec.to_builtins(self.principles))
+
+    @cached_property
+    def template_id(self) -> str:
+        """Content id of the template."""
+        return content_id("template", msgspec.to_builtins(self.template))
+
+    def rows(self) -> Iterator[tuple[str, str, str, int, str]]:
+        """recipe_id, kind, name, version and the words as JSON: of the template, and of the principles together."""
+        template = msgspec.json.encode(msgspec.to_builtins(self.template)).decode()
+        yield self.template_id, "template", self.template.name, self.template.version, template
+        names = ", ".join(f"{one.name} {one.version}" for one in self.principles)
+        words = msgspec.json.encode(msgspec.to_builtins(self.principles)).decode()
+        yield self.principles_id, "principles", names, max((one.version for one in self.principles), default=0), words
+
+
+def recipe_of(pipeline: Pipeline, config: Instructed) -> Recipe:
+    """Raises ConfigError where a principle or the template is unknown or broken."""
+    wanted = CORRECTING if isinstance(config, AnnotatorConfig) else VERDICTS
+    if isinstance(config, CritiqueConfig):
+        wanted = CRITIQUE
+    return Recipe(chosen(config.principles, pipeline.folder), read_template(config.template, pipeline.folder, wanted))
+
+
+def all_recipes(pipeline: Pipeline) -> dict[str, Recipe]:
+    """What every model of the stage is told, by its name."""
+    config = pipeline.config.annotate
+    told: list[Instructed] = [one for one in config.annotators if one.kind == "model"]
+    told += [one for one in (config.critique, config.judge) if one is not None]
+    return {one.name: recipe_of(pipeline, one) for one in told}
+
+
+@dataclass(frozen=True)
+class Staff:
+    """Everybody who can be called; None in the place of people. `recipes` by name."""
+
+    annotators: "list[Chain[CorrectionTask, str] | None]"
+    critic: "Chain[CorrectionTask, dict[str, str]] | None"
+    judge: "Chain[ComparisonTask, dict[str, int]] | None"
+    recipes: dict[str, Recipe]
+    providers: dict[str, Provider]
+
+    async def close(self) -> None:
+        """Give back connections."""
+        for chain in (*self.annotators, self.critic, self.judge):
+            if chain is not None:
+                await chain.respondent.close()
+
+    def ask(self, chain: "Chain[Any, Any]", calls: Iterator[Call], total: int, *, passes_on: bool = False) -> Ask:
+        """The share of one model in the calls of a step."""
+        name = chain.respondent.name
+        return Ask(name, chain.respondent, chain.config, calls, total, self.providers.get(name), passes_on)
+
+
+def staff_of(pipeline: Pipeline) -> Staff:
+    """Everybody who works in this stage. Raises ConfigError where a key or a recipe is missing, SourceError."""
+    config = pipeline.config.annotate
+    recipes, providers = all_recipes(pipeline), {}
+
+    def provider(name: str, one: Instructed, schema: dict[str, Any] | None = None) -> Provider:
+        providers[name] = make_provider(pipeline, name, one, schema)
+        return providers[name]
+
+    annotators: list[Chain[CorrectionTask, str] | None] = []
+    for number, one in enumerate(config.annotators):
+        if one.kind == PEOPLE:
+            annotators.append(None)
+            continue
+        place = number - sum(earlier is None for earlier in annotators)
+        if one.kind == "recorded":
+            annotators.append(Chain(place, _recorded(pipeline, one), one, 1))
+            continue
+        told = recipes[one.name]
+        schema = SCHEMA if told.template.reply == "json" else None
+        asked = annotator(one.name, provider(one.name, one, schema), told.template, told.principles)
+        annotators.append(Chain(place, asked, one, one.max_asks))
+    the_critic = the_judge = None
+    if (critique := config.critique) is not None:
+        told = recipes[critique.name]
+        asked_critic = critic(critique.name, provider(critique.name, critique), told.template, told.principles)
+        the_critic = Chain(0, asked_critic, critique, critique.max_asks)
+    if (judging := config.judge) is not None:
+        told = recipes[judging.name]
+        asked_judge = judge(judging.name, provider(judging.name, judging), told.template, told.principles)
+        the_judge = Chain(0, asked_judge, judging, judging.max_asks)
+    return Staff(annotators, the_critic, the_judge, recipes, providers)
+
+
+def identity(pipeline: Pipeline, config: Instructed) -> dict[str, Any]:
+    """What the texts of one model, or of recorded corrections, depend on: no URL, key, pace or price."""
+    found: dict[str, Any] = {"name": config.name, "max_asks": config.max_asks}
+    if isinstance(config, AnnotatorConfig):
+        found |= {"kind": config.kind, "weight": config.weight, "quota": config.quota}
+        if config.kind == "recorded":
+            return found | {"recorded": _hashes(pipeline, config), "columns": config.columns}
+        if config.kind == PEOPLE:
+            return found
+    told = recipe_of(pipeline, config)
+    more = {"extra_body", "protocol", "prompt_template", "max_tokens_name", "reported_as"}
+    return {
+        **found,
+        "settings": [config.provider, config.model or config.name, config.sampling.model_dump()],
+        "principles": told.principles_id,
+        "template": told.template_id,
+        **config.model_dump(include=more, exclude_defaults=True),
+    }
+
+
+def _hashes(pipeline: Pipeline, config: AnnotatorConfig) -> list[str]:
+    from curate.sources.files import matching
+
+    try:
+        names = matching(pipeline.folder, str(config.path))
+    except SourceError:
+        names = []
+    return [file_hash(pipeline.path(name)) for name in names]
+
+
+def _recorded(pipeline: Pipeline, config: AnnotatorConfig) -> Annotator:
+    from annotators.recorded import RecordedCorrections
+    from curate.providers.recorded import recorded_rows
+    from curate.sources.files import matching
+
+    columns = [config.columns.get(ours, ours) for ours in ("question", "answer", "correction")]
+    names = matching(pipeline.folder, str(config.path))
+    recorded = [row for name in names for row in recorded_rows(pipeline.path(name), name, columns)]
+    hashes = [file_hash(pipeline.path(name)) for name in names]
+
+    def request_of(task: CorrectionTask) -> CompletionRequest:
+        body = msgspec.json.encode({"files": hashes, "question": task.question, "answer": task.answer})
+        return CompletionRequest(request_key("recorded", config.name, body), "recorded", config.name, body)
+
+    return RecordedCorrections(config.name, recorded, request_of)
