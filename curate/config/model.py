@@ -6,30 +6,10 @@ from typing import Annotated, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from curate.config.calls import CallConfig, check_budget, check_requests, whole
+from curate.config.sources import SourceConfig
 from curate.config.table import Money, Table
 
 Share = Annotated[float, Field(ge=0.0, le=1.0)]
-
-
-class SourceConfig(Table):
-    """One `[[pipelines.NAME.sources]]`: files of raw prompts."""
-
-    path: str
-    """File or glob, relative to the configuration file: .jsonl, .json, .csv or .parquet, also .gz and .zst."""
-    shape: Literal["field", "texts", "alpaca", "sharegpt", "hh-rlhf", "messages"] = "field"
-    """How a row holds its prompt: one field; JSON whose leaves are the prompts (texts); or a known shape."""
-    field: str | None = None
-    """Column of the prompt; needed where shape is `field`."""
-    license: str | None = Field(default=None, min_length=1)
-    """SPDX name of the licence of these prompts; a release refuses rows without one."""
-
-    @model_validator(mode="after")
-    def _field_goes_with_shape(self) -> Self:
-        if (self.shape == "field") != (self.field is not None):
-            raise ValueError('`field` names the column of the prompt: give it with shape = "field", and only there')
-        if self.path.startswith("hf://"):
-            raise ValueError("hub data sets are not read directly: download the files and name them here")
-        return self
 
 
 class Bounds(Table):
