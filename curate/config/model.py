@@ -135,6 +135,12 @@ class DedupConfig(Table):
     cells_beyond: int = Field(default=10_000_000, ge=1)
     """Questions beyond which only those of the same k-means cells are compared; the recall on a sample is then told."""
 
+    @model_validator(mode="after")
+    def _evaluation_has_questions_only(self) -> Self:
+        if named := [source.path for source in self.evaluation if source.preferences]:
+            raise ValueError(f"an evaluation set gives questions only: remove preferences = true of {', '.join(named)}")
+        return self
+
 
 class AnnotatorConfig(CallConfig):
     """One `[[pipelines.NAME.annotate.annotators]]`: who writes corrections."""

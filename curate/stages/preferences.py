@@ -30,8 +30,8 @@ def prompts_with_preferences(store: RunStore) -> "pl.DataFrame":
 def answers_of_preferences(store: RunStore, prompts: "pl.DataFrame") -> "pl.DataFrame":
     """Rows of `answers`: the rejected answers to some prompts, by prompt in their order, then by model and id.
 
-    Two preferences with the same answer of the same model to the same prompt give one row. Its id holds no
-    sample_index, since the texts of a model differ: one more preference moves no other answer's id.
+    Two preferences with the same answer of the same model to the same prompt give one row. Its id is of these three
+    alone: files in another order or under another name, and further preferences, change no id.
     """
     import polars as pl
 
@@ -45,7 +45,8 @@ def answers_of_preferences(store: RunStore, prompts: "pl.DataFrame") -> "pl.Data
         .group_by("place", "prompt_id", "upstream_model", "answer")
         .agg(pl.col("settings_id").min())
     )
-    ids = content_ids("answer", *once.select("prompt_id", "upstream_model", "settings_id", "answer"))
+    made_by = pl.lit("preference").alias("settings")
+    ids = content_ids("answer", *once.select("prompt_id", "upstream_model", made_by, "answer"))
     is_refusal = [REFUSAL.match(text) is not None for text in once["answer"]]
     return (
         once.with_columns(
