@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 STAGES = {
     "import": ("curate.stages.import_prompts", ()),
     "filter": ("curate.stages.filter", ("import",)),
-    "generate": ("curate.stages.generate", ("filter",)),
+    "generate": ("curate.stages.generate", ("filter", "import")),
     "dedup": ("curate.stages.dedup", ("filter", "generate")),
     "annotate": ("curate.stages.annotate", ("dedup",)),
     "release": ("curate.stages.release", ("dedup", "annotate")),

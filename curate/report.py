@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 TABLES = {
     "prompts": ("filter", "import"),
+    "preferences": ("import",),
     "answers": ("generate",),
     "pairs": ("dedup",),
     "clusters": ("dedup",),
@@ -109,11 +110,14 @@ def _table(pipeline: Pipeline, table: str, stage: str | None) -> "pl.LazyFrame":
     stages = (stage,) if stage else holders
     found = [name for name in stages if (manifest := store.manifest(name)) and table in manifest.tables]
     if not found:
-        raise StoreError(f"{table}: nothing is published yet", do=f"curate run --stage {stages[0]}")
+        need = "give a source preferences = true, then: " if table == "preferences" else ""
+        raise StoreError(f"{table}: nothing is published yet", do=f"{need}curate run --stage {stages[0]}")
     if table in TABLES:
         frame = store.table(found[0], table)
         if table == "clusters":
             return _shared_clusters(store, frame)
+        if table == "preferences":
+            return _with_questions(store, frame)
         if table == "annotators":
             return _with_calls(store.workdir, frame)
         return _with_texts(store, frame) if table in {"corrections", "candidates"} else frame
@@ -158,6 +162,15 @@ def _with_calls(workdir: Path, annotators: "pl.LazyFrame") -> "pl.LazyFrame":
     listed = annotators.collect()
     found = listed.join(spent, on="annotator", how="full", coalesce=True, maintain_order="left_right")
     return found.lazy()
+
+
+def _with_questions(store: RunStore, preferences: "pl.LazyFrame") -> "pl.LazyFrame":
+    """Preferences with the text of their prompt, so that they can be shown as a diff."""
+    import polars as pl
+
+    questions = store.table("import", "prompts").select("prompt_id", pl.col("text").alias("question"))
+    joined = preferences.join(questions, on="prompt_id", how="left", maintain_order="left")
+    return joined.with_columns((pl.col("answer") == pl.col("correction")).alias("is_identity"))
 
 
 def _shared_clusters(store: RunStore, clusters: "pl.LazyFrame") -> "pl.LazyFrame":

@@ -22,8 +22,24 @@ class Prompts(dy.Schema):
     language = dy.String(nullable=True)
 
 
+class Preferences(dy.Schema):
+    """Rejected answers and the chosen ones that correct them, as published data sets of preferences hold them.
+
+    The prompt stands in `prompts` under its id, with the source that held it first. upstream_model wrote the answer.
+    """
+
+    preference_id = _id(primary_key=True)
+    prompt_id = _id()
+    answer = dy.String(min_length=1)
+    correction = dy.String(min_length=1)
+    upstream_model = dy.String(min_length=1)
+    source = dy.String(min_length=1)
+    source_row = dy.Int64(min=0)
+    license = dy.String(nullable=True)
+
+
 class Answers(dy.Schema):
-    """What upstream models said to prompts; `request_id` is the key of the call in the ledger.
+    """What upstream models said to prompts; `request_id` is the key of the call in the ledger, null without a call.
 
     sample_index counts a model's answers to one prompt from 0. is_refusal: the model declined; such answers are kept.
     """
@@ -36,7 +52,7 @@ class Answers(dy.Schema):
     is_refusal = dy.Bool()
     finish_reason = dy.String(regex=r"^(stop|length|content_filter|refusal|other)$")
     settings_id = _id()
-    request_id = dy.String(regex=r"^[0-9a-f]{64}$")
+    request_id = dy.String(nullable=True, regex=r"^[0-9a-f]{64}$")
 
 
 class Pairs(dy.Schema):
@@ -124,6 +140,7 @@ class Failures(dy.Schema):
 
 TABLES: dict[str, type[dy.Schema]] = {
     "prompts": Prompts,
+    "preferences": Preferences,
     "answers": Answers,
     "pairs": Pairs,
     "corrections": Corrections,

@@ -18,8 +18,8 @@ def command(
     table: Annotated[
         str,
         typer.Argument(
-            help="prompts, scores, answers, pairs, clusters, leaders, duplicates, near_misses, borderline, "
-            "similarities, drops, corrections, candidates, annotators, agreement, waiting, recipes, triples, rows, "
+            help="prompts, scores, preferences, answers, pairs, clusters, leaders, duplicates, near_misses, "
+            "borderline, similarities, drops, corrections, candidates, annotators, agreement, waiting, recipes, triples, rows, "
             "corrected, verdicts, failures."
         ),
     ],
@@ -74,7 +74,7 @@ def _shown(row: dict[str, Any]) -> str:
         lines.append(paragraph("answer", visible(row["answer"])))
     rest = {name: value for name, value in row.items() if name not in DIFFED and value not in (None, [])}
     if lines:
-        row_id = next((name for name in ("triple_id", "correction_id", "pair_id") if name in rest), "")
+        row_id = next((name for name in ("triple_id", "correction_id", "pair_id", "preference_id") if name in rest), "")
         keys = (row_id, "upstream_model", "model", "annotator", "split")
         shown = {name: rest[name] for name in keys if name in rest}
         return "\n".join(

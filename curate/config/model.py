@@ -7,29 +7,8 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from curate.config.annotating import AnnotateConfig
 from curate.config.calls import CallConfig, check_budget, check_requests, whole
+from curate.config.sources import SourceConfig
 from curate.config.table import Bounds, Money, Share, Table, check_names
-
-
-class SourceConfig(Table):
-    """One `[[pipelines.NAME.sources]]`: files of raw prompts."""
-
-    path: str
-    """File or glob, relative to the configuration file: .jsonl, .json, .csv or .parquet, also .gz and .zst."""
-    shape: Literal["field", "texts", "alpaca", "sharegpt", "hh-rlhf", "messages"] = "field"
-    """How a row holds its prompt: one field; JSON whose leaves are the prompts (texts); or a known shape."""
-    field: str | None = None
-    """Column of the prompt; needed where shape is `field`."""
-    license: str | None = Field(default=None, min_length=1)
-    """SPDX name of the licence of these prompts; a release refuses rows without one."""
-
-    @model_validator(mode="after")
-    def _field_goes_with_shape(self) -> Self:
-        if (self.shape == "field") != (self.field is not None):
-            raise ValueError('`field` names the column of the prompt: give it with shape = "field", and only there')
-        if self.path.startswith("hf://"):
-            raise ValueError("hub data sets are not read directly: download the files and name them here")
-        return self
-
 
 DEFAULT_THRESHOLDS = {
     "length.characters": Bounds(min=3, max=8000),
@@ -130,6 +109,12 @@ class DedupConfig(Table):
     """Tokens embedded at once; without it 4,096 on a CPU and 131,072 on a GPU."""
     cells_beyond: int = Field(default=10_000_000, ge=1)
     """Questions beyond which only those of the same k-means cells are compared; the recall on a sample is then told."""
+
+    @model_validator(mode="after")
+    def _evaluation_has_questions_only(self) -> Self:
+        if named := [source.path for source in self.evaluation if source.preferences]:
+            raise ValueError(f"an evaluation set gives questions only: remove preferences = true of {', '.join(named)}")
+        return self
 
 
 class ReleaseConfig(Table):

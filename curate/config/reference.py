@@ -6,13 +6,13 @@ from typing import Any, get_args
 from pydantic import BaseModel
 from pydantic_core import PydanticUndefined
 
-from curate.config import annotating, calls, model, table
+from curate.config import annotating, calls, model, sources, table
 
 PAGE = Path("docs/configuration.md")
 
 TABLES: list[tuple[str, type[BaseModel]]] = [
     ("[pipelines.NAME]", model.PipelineConfig),
-    ("[[pipelines.NAME.sources]]", model.SourceConfig),
+    ("[[pipelines.NAME.sources]]", sources.SourceConfig),
     ("[pipelines.NAME.filter]", model.FilterConfig),
     ("[pipelines.NAME.filter.thresholds], each rule", table.Bounds),
     ("[pipelines.NAME.generate]", model.GenerateConfig),

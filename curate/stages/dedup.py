@@ -8,7 +8,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from curate.config.model import Pipeline, SourceConfig
+from curate.config.model import Pipeline
+from curate.config.sources import SourceConfig
 from curate.identity import file_hash, fingerprint
 from curate.progress import Progress
 from curate.sources.files import matching

@@ -200,3 +200,41 @@ def test_the_day_of_a_price_is_kept(tmp_path, day):
 @pytest.mark.parametrize("day", ["2026-13-01", "2026-02-30", "2026-00-00", "26-01-01", "2026-11-01T00:00"])
 def test_a_day_that_is_none_is_refused(tmp_path, day):
     assert "as_of" in fault(tmp_path, MODEL + f'price = {{ input = 2, output = 4, as_of = "{day}" }}')
+
+
+SOURCE = '[[pipelines.demo.sources]]\npath = "a.jsonl"\n'
+
+
+@pytest.mark.parametrize("shape", ["field", "texts", "alpaca", "sharegpt", "messages"])
+def test_preferences_with_another_shape_name_the_shapes_that_hold_them(tmp_path, shape):
+    field = 'field = "x"\n' if shape == "field" else ""
+    told = fault(tmp_path, f'{SOURCE}shape = "{shape}"\n{field}preferences = true\n')
+    assert f"{tmp_path / 'pipelines.toml'}:1:" in told
+    assert f'shape = "{shape}" holds no preferences' in told
+    assert "hh-rlhf, pku-saferlhf, ultrafeedback, preference" in told
+
+
+@pytest.mark.parametrize("shape", ["hh-rlhf", "pku-saferlhf", "ultrafeedback", "preference"])
+def test_shapes_that_hold_preferences_give_them_only_when_asked(tmp_path, shape):
+    (plain,) = read_pipeline(written(tmp_path, f'{SOURCE}shape = "{shape}"\n')).config.sources
+    text = f'{SOURCE}shape = "{shape}"\npreferences = true\nupstream_model = "alpaca-7b"\n'
+    (asked,) = read_pipeline(written(tmp_path, text)).config.sources
+    assert (plain.preferences, plain.upstream_model) == (False, "unknown")
+    assert (asked.preferences, asked.upstream_model) == (True, "alpaca-7b")
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        (SOURCE + 'shape = "hh-rlhf"\nupstream_model = "m"', "give it with preferences = true"),
+        (SOURCE + 'shape = "hh-rlhf"\npreferences = true\nupstream_model = ""', "at least 1 character"),
+        (SOURCE + 'shape = "hh-rlhf"\npreferences = "yes please"', "valid boolean"),
+        (SOURCE + 'shape = "hh-rlhf"\npreference = true', 'did you mean "preferences"?'),
+        (
+            '[[pipelines.demo.dedup.evaluation]]\npath = "a.jsonl"\nshape = "hh-rlhf"\npreferences = true',
+            "an evaluation set gives questions only",
+        ),
+    ],
+)
+def test_what_makes_no_sense_of_preferences_is_refused(tmp_path, text, words):
+    assert words in fault(tmp_path, text)

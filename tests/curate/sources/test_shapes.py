@@ -1,7 +1,8 @@
 import pytest
 
+from curate.sources.dialogues import RawPrompt
 from curate.sources.readers import Broken
-from curate.sources.shapes import RawPrompt, shape_of
+from curate.sources.shapes import shape_of
 from schemas.records import Turn
 
 HH = "\n\nHuman: hi there\n\nAssistant: hello\n\nHuman: how do I tie a knot?\n\nAssistant: like this"

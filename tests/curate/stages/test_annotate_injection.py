@@ -95,7 +95,7 @@ def test_a_model_that_undoes_the_escapes_is_believed_only_where_its_reply_is_one
     """Its reply then holds the marks of the answer, too: refused, or the answer as it is, but never a part of it."""
 
     def reply(template: str, prompt: str) -> str:
-        return marked(template, INJECTIONS[prompt.split("the bridge at ")[1].split(", please")[0]])
+        return marked(template, INJECTIONS[prompt.split("the bridge at ")[1].split(", please", maxsplit=1)[0]])
 
     rows = run(reply)
     assert (rows["text"].str.strip_chars() == rows["answer"].str.strip_chars()).all()
