@@ -10,6 +10,7 @@ import pytest
 
 from annotators.principles import PRINCIPLES
 from curate.evaluation.metrics import CopyMeasures
+from curate.gates.registry import all_gates
 from curate.pipeline import STAGES
 from curate.rules.registry import all_rules
 from curate.training.templates import TEMPLATES
@@ -67,6 +68,14 @@ def test_every_rule_template_principle_and_measure_is_described():
         assert f"`{name}`" in TEXT["annotate.md"]
     for name in CopyMeasures.__slots__:
         assert name == "rows" or f"`{name}`" in TEXT["evaluate.md"]
+
+
+def test_every_gate_is_described_with_its_unit_and_its_bounds():
+    for name, gate in all_gates().items():
+        row = next(line for line in TEXT["gates.md"].splitlines() if line.startswith(f"| `{name}` | {gate.unit} |"))
+        ends = [f"{bound:g}" for bound in (gate.lowest, gate.highest) if bound is not None]
+        shown = " to ".join(ends) if len(ends) == 2 else f"at {'most' if gate.lowest is None else 'least'} {ends[0]}"
+        assert f"| {shown} |" in row
 
 
 def test_every_make_target_in_the_documentation_is_there():

@@ -19,8 +19,8 @@ def command(
         str,
         typer.Argument(
             help="prompts, scores, preferences, answers, pairs, clusters, leaders, duplicates, near_misses, "
-            "borderline, similarities, drops, corrections, candidates, annotators, agreement, waiting, recipes, triples, rows, "
-            "corrected, verdicts, failures."
+            "borderline, similarities, drops, corrections, candidates, annotators, agreement, waiting, recipes, "
+            "triples, rows, corrected, verdicts, failures."
         ),
     ],
     where: Annotated[list[str] | None, typer.Option(help="column=value; may be given more than once.")] = None,

@@ -10,12 +10,12 @@ from schemas.errors import ConfigError
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from curate.config.model import Bounds
+    from curate.config.table import Bounds
 
 
 def default_bounds() -> dict[str, Bounds]:
     """Every gate with its own bounds, by name."""
-    from curate.config.model import Bounds
+    from curate.config.table import Bounds
 
     return {name: Bounds(min=gate.lowest, max=gate.highest) for name, gate in all_gates().items()}
 

@@ -17,12 +17,16 @@ ENGLISH = (
     r"(?i)(?-u:\b)(?:the|and|of|to|is|are|in|that|it|for|you|with|this|can|was|be|as|on|have|not|or|by|an?|your)"
     r"(?-u:\b)"
 )
+WINDOW = 400
+"""Characters at the start and at the end that are looked at; py3langid reads 200 of each."""
 ENGLISH_SHARE = 0.15
 """Function words among words; English prose has 30 to 50 %, no other language that is told apart has 10 %."""
 NO_PROSE = r"(?s)```.*?(?:```|$)|`[^`\n]*`|https?://\S+|<[^<>\n]{1,100}>|[A-Za-z0-9._%+-]{1,64}@\S+"
 SIGNS = r"[(){}\[\];=<>_\\/|#+]"
 MOST_SIGNS = 0.04
 """Share of such signs above which a text is code, a formula or a table."""
+LINE_LETTERS = 20
+"""Fewer letters a line, on average, are a list of names or words, which have no language that could be told."""
 NAMED = (
     r"(?i)translat|\b(?:language|arabic|chinese|mandarin|czech|dutch|english|farsi|persian|finnish|french|german|greek"
     r"|hebrew|hindi|hungarian|indonesian|italian|japanese|korean|latin|polish|portuguese|romanian|russian|spanish|swedish"
@@ -42,19 +46,18 @@ def changed(rows: pl.DataFrame, _: Context) -> pl.Series:
     """
     import polars as pl
 
-    letters = {name: pl.col(name).str.count_matches(r"\p{L}") for name in ("answer", "correction", "question")}
-    texts = rows.select(
-        *[pl.col(name).str.replace_all(NO_PROSE, " ").str.strip_chars() for name in letters],
-        pl.col("asked").str.contains(NAMED).alias("names_one"),
-    ).with_row_index("position")
-    unsure = texts.filter(
-        ~pl.col("names_one")
-        & (letters["answer"] >= FEWEST_LETTERS)
+    names = ("answer", "correction", "question")
+    other = rows.with_row_index("position").filter(
+        ~pl.col("asked").str.contains(NAMED) & ~(_is_english("answer") & _is_english("correction"))
+    )
+    prose = [pl.col(name).str.replace_all(NO_PROSE, " ").str.strip_chars() for name in names]
+    letters = {name: pl.col(name).str.count_matches(r"\p{L}") for name in names}
+    unsure = other.select("position", *prose).filter(
+        (letters["answer"] >= FEWEST_LETTERS)
         & (letters["correction"] >= FEWEST_LETTERS)
         & (letters["question"] >= FEWEST_LETTERS_ASKED)
         & _is_prose("answer")
         & _is_prose("correction")
-        & ~(_is_english("answer") & _is_english("correction"))
     )
     scores = pl.repeat(0.0, rows.height, dtype=pl.Float64, eager=True)
     if unsure.is_empty():
@@ -77,13 +80,16 @@ def changed(rows: pl.DataFrame, _: Context) -> pl.Series:
 def _is_english(name: str) -> pl.Expr:
     import polars as pl
 
-    return pl.col(name).str.count_matches(ENGLISH) >= ENGLISH_SHARE * pl.col(name).str.count_matches(r"\p{L}+")
+    ends = pl.concat_str(pl.col(name).str.head(WINDOW), pl.col(name).str.tail(WINDOW), separator="\n")
+    return ends.str.count_matches(ENGLISH) >= ENGLISH_SHARE * ends.str.count_matches(r"[\p{L}\p{M}]+")
 
 
 def _is_prose(name: str) -> pl.Expr:
     import polars as pl
 
-    return pl.col(name).str.count_matches(SIGNS) <= MOST_SIGNS * pl.col(name).str.len_chars()
+    letters, lines = pl.col(name).str.count_matches(r"\p{L}"), pl.col(name).str.count_matches(r"[^\n]+")
+    has_few_signs = pl.col(name).str.count_matches(SIGNS) <= MOST_SIGNS * pl.col(name).str.len_chars()
+    return has_few_signs & (letters >= LINE_LETTERS * lines)
 
 
 def _differ(one: str, other: str) -> pl.Expr:

@@ -51,8 +51,12 @@ def editing(rows: pl.DataFrame, _: Context) -> pl.Series:
     """
     import polars as pl
 
-    correction, answer = (_ends(pl.col(name)) for name in ("correction", "answer"))
-    ends = rows.select(correction.alias("correction"), answer.alias("answer"), "asked")
+    correction = rows.select(_ends(pl.col("correction"))).to_series()
+    candidates = correction.str.contains(REMARKED) | correction.str.contains(ANNOUNCED)
+    scores = pl.repeat(0.0, rows.height, dtype=pl.Float64, eager=True)
+    if not candidates.any():
+        return scores
+    ends = rows.filter(candidates).select(_ends(pl.col("correction")), _ends(pl.col("answer")), "asked")
     counts = {
         name: pl.col(name).str.count_matches(REMARKED).cast(pl.Int64)
         + pl.when(pl.col("asked").str.contains(TASK_OF_EDITING))
@@ -60,13 +64,8 @@ def editing(rows: pl.DataFrame, _: Context) -> pl.Series:
         .otherwise(pl.col(name).str.count_matches(ANNOUNCED).cast(pl.Int64))
         for name in ("correction", "answer")
     }
-    may_hold = ends.select(pl.col("correction").str.contains(REMARKED) | pl.col("correction").str.contains(ANNOUNCED))
-    candidates = may_hold.to_series()
-    scores = pl.repeat(0.0, rows.height, dtype=pl.Float64, eager=True)
-    if not candidates.any():
-        return scores
     beyond = (counts["correction"] - counts["answer"]).clip(lower_bound=0).cast(pl.Float64)
-    return scores.scatter(candidates.arg_true(), ends.filter(candidates).select(beyond).to_series())
+    return scores.scatter(candidates.arg_true(), ends.select(beyond).to_series())
 
 
 def _ends(text: pl.Expr) -> pl.Expr:
@@ -74,4 +73,4 @@ def _ends(text: pl.Expr) -> pl.Expr:
     import polars as pl
 
     both = pl.concat_str(text.str.head(HEAD), text.str.tail(TAIL), separator="\n")
-    return pl.when(text.str.len_chars() <= HEAD + TAIL).then(text).otherwise(both)
+    return pl.when(text.str.len_chars() <= HEAD + TAIL).then(text).otherwise(both).name.keep()

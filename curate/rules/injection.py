@@ -18,6 +18,17 @@ ORDER = (
 )
 """English words, and the marks of chat formats."""
 
+BEGINNINGS = (
+    *("ignore", "disregard", "forget", "override", "bypass", "dear ", "note to", "attention ", "message "),
+    *(
+        f"{new} {what}"
+        for new in ("new", "updated", "real", "actual")
+        for what in ("instr", "system", "rule", "prompt")
+    ),
+    *("<|", "<im_", "<sys", "<endoftext", "<begin_of", "inst]", "<<sys"),
+)
+"""One of these stands in whatever `ORDER` finds: they are looked for all at once, in a tenth of its time."""
+
 
 @rule(unit="places", version=1)
 def orders(text: pl.Expr) -> pl.Expr:

@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING
 
 from curate.identity import content_id, content_ids
-from curate.providers.verdict import REFUSAL
+from curate.rules.refusal import REFUSAL
 from curate.store.run import RunStore
 
 if TYPE_CHECKING:

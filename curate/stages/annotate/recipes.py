@@ -1,20 +1,22 @@
 """Who works in this stage and what each is told; the ids of those words, for the provenance of corrections."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 import msgspec
 
 from annotators.model import annotator, critic, judge
-from annotators.principles import Principle, chosen
+from annotators.principles import Principle, chosen, listed
 from annotators.replies import SCHEMA
-from annotators.template import CORRECTING, Template, read_template
+from annotators.template import CORRECTING, Template, own_names, read_template
 from curate.asking.chain import Chain
 from curate.asking.work import Ask, Call
 from curate.config.annotating import AnnotatorConfig, CritiqueConfig, JudgeConfig
 from curate.config.model import Pipeline
+from curate.gates.registry import Context
 from curate.identity import content_id, file_hash, request_key
 from curate.providers.making import make_provider
 from schemas.errors import SourceError
@@ -65,6 +67,19 @@ def all_recipes(pipeline: Pipeline) -> dict[str, Recipe]:
     told: list[Instructed] = [one for one in config.annotators if one.kind == "model"]
     told += [one for one in (config.critique, config.judge) if one is not None]
     return {one.name: recipe_of(pipeline, one) for one in told}
+
+
+def context_of(recipes: Iterable[Recipe]) -> Context:
+    """All that annotators were told, so that gates recognise it.
+
+    Marks are those of our own templates, too, since a hostile text may try any; without a letter they are code's.
+    """
+    told = list(recipes)
+    ours = [read_template(name, Path(), CORRECTING | CRITIQUE | VERDICTS) for name in own_names()]
+    every = [mark for template in (*ours, *(one.template for one in told)) for mark in template.marks]
+    marks = {mark for mark in every if any(sign.isalpha() for sign in mark)}
+    words = {text for one in told for text in (one.template.system, one.template.user, one.template.reminder)}
+    return Context(tuple(sorted(marks)), tuple(sorted(words | {listed(one.principles) for one in told})))
 
 
 @dataclass(frozen=True)

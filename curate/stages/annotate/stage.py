@@ -8,6 +8,7 @@ from curate.asking.estimate import Estimate, dry_estimate
 from curate.asking.work import Ask
 from curate.config.model import Pipeline
 from curate.config.table import Bounds
+from curate.gates.bounds import check_bounds, default_bounds
 from curate.gates.registry import find_gates
 from curate.identity import file_hash
 from curate.ledger.journal import Ledger
@@ -57,12 +58,10 @@ def key(pipeline: Pipeline, store: RunStore) -> dict[str, Any]:
 
 def gate_bounds(pipeline: Pipeline) -> dict[str, Bounds]:
     """The bounds of every gate that judges: those of the configuration before each gate's own."""
-    from curate.gates.registry import all_gates
-
     config = pipeline.config.annotate
     find_gates([*config.gates, *config.gates_off])
-    own = {name: Bounds(min=gate.lowest, max=gate.highest) for name, gate in all_gates().items()}
-    return {name: bounds for name, bounds in (own | config.gates).items() if name not in config.gates_off}
+    check_bounds(config.gates)
+    return {name: bounds for name, bounds in (default_bounds() | config.gates).items() if name not in config.gates_off}
 
 
 def run(pipeline: Pipeline, store: RunStore, key: dict[str, Any], progress: Progress) -> None:

@@ -3,20 +3,19 @@
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
-from annotators.principles import listed
 from curate.asking.loop import run_calls
 from curate.asking.stage_calls import Limits, ask_all
 from curate.asking.work import Ask
 from curate.config.annotating import PREFERENCE
 from curate.config.model import Pipeline
 from curate.config.table import Bounds
-from curate.gates.registry import Context, find_gates
+from curate.gates.registry import find_gates
 from curate.identity import content_ids
 from curate.ledger.journal import Ledger
 from curate.progress import Progress
 from curate.stages.annotate.correcting import NAME, Corrected, Corrections, critic_ask
 from curate.stages.annotate.planning import planned, preferred_texts, suspicious
-from curate.stages.annotate.recipes import Staff, staff_of
+from curate.stages.annotate.recipes import Staff, context_of, staff_of
 from curate.store.run import Draft, RunStore
 from schemas.errors import SourceError
 
@@ -68,7 +67,7 @@ class Work:
 
         corrections = Corrections(self._config, self._staff, self._planned)
         self._ask(corrections.asks(self._store))
-        gates, context = find_gates(self._bounds), _context(self._staff)
+        gates, context = find_gates(self._bounds), context_of(self._staff.recipes.values())
         self._waiting = self._tasks = 0
         for pairs in self._store.frames("dedup", "pairs"):
             corrected = corrections.outcomes(pairs, self._ledger)
@@ -247,15 +246,6 @@ def _columns() -> list[str]:
     from schemas.tables import Corrections as Table
 
     return Table.column_names()
-
-
-def _context(staff: Staff) -> Context:
-    """All that annotators were told, so that gates recognise it. Marks without a letter are code's, too."""
-    templates = [told.template for told in staff.recipes.values()]
-    marks = {mark for one in templates for mark in one.marks if any(sign.isalpha() for sign in mark)}
-    words = {text for one in templates for text in (one.system, one.user, one.reminder)}
-    words |= {listed(told.principles) for told in staff.recipes.values()}
-    return Context(tuple(sorted(marks)), tuple(sorted(words)))
 
 
 def _recipe_rows(staff: Staff) -> "pl.DataFrame":

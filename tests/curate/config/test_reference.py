@@ -1,6 +1,6 @@
 from pathlib import Path
 
-from curate.config import calls, model
+from curate.config import annotating, calls, model, sources, table
 from curate.config.reference import PAGE, TABLES, page
 from curate.config.table import Table
 
@@ -18,7 +18,7 @@ def test_every_key_of_every_table_says_what_it_means():
 
 
 def test_the_page_holds_every_table_of_the_configuration():
-    named = [*vars(model).values(), *vars(calls).values()]
+    named = [one for module in (annotating, calls, model, sources, table) for one in vars(module).values()]
     tables = {one for one in named if isinstance(one, type) and issubclass(one, Table)}
     hidden = {Table, model.FileConfig, calls.CallConfig}
     assert tables - hidden == {table for _, table in TABLES}

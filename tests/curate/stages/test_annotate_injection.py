@@ -102,10 +102,11 @@ def test_a_model_that_undoes_the_escapes_is_believed_only_where_its_reply_is_one
 
 
 def test_a_model_that_obeys_is_noticed(run):
+    """Two of the answers only look odd: nothing in them says what to write."""
     rows = run(lambda template, _: marked(template, f"{PAYLOAD}."))
-    assert rows.filter(pl.col("text") != pl.col("answer")).is_empty()
-    published = run.store.published("annotate")
-    assert published.accounting.dropped == len(INJECTIONS)
+    names = {question.split("bridge at ")[1].split(", please", maxsplit=1)[0] for question in rows["question"]}
+    assert names == {"slots", "entities"}
+    assert run.store.published("annotate").dropped_by == {"injection.obeyed": len(INJECTIONS) - 2}
 
 
 def test_pairs_that_speak_to_the_model_are_tagged(run):
