@@ -25,7 +25,7 @@ STAGES = {
     "filter": ("curate.stages.filter", ("import",)),
     "generate": ("curate.stages.generate", ("filter", "import")),
     "dedup": ("curate.stages.dedup", ("filter", "generate")),
-    "annotate": ("curate.stages.annotate", ("dedup",)),
+    "annotate": ("curate.stages.annotate", ("dedup", "import")),
     "release": ("curate.stages.release", ("dedup", "annotate")),
     "train": ("curate.stages.train", ("release",)),
     "evaluate": ("curate.stages.evaluate", ("release", "train")),

@@ -18,6 +18,7 @@ from curate.stages.annotate.correcting import NAME, Corrections, critic_ask
 from curate.stages.annotate.planning import ORDERS, planned
 from curate.stages.annotate.recipes import Staff, identity, staff_of
 from curate.stages.annotate.work import Work
+from curate.stages.preferences import key_of_preferences
 from curate.store.run import RunStore
 
 if TYPE_CHECKING:
@@ -35,6 +36,7 @@ def key(pipeline: Pipeline, store: RunStore) -> dict[str, Any]:
         "stage": NAME,
         "version": VERSION,
         "pairs": store.published("dedup").content("pairs"),
+        **key_of_preferences(store),
         "seed": pipeline.config.seed,
         "annotators": [identity(pipeline, one) for one in config.annotators],
         "critique": None if config.critique is None else identity(pipeline, config.critique),
