@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from annotators.principles import PRINCIPLES
+from annotators import principles, template
 from curate.evaluation.metrics import CopyMeasures
 from curate.gates.registry import all_gates
 from curate.pipeline import STAGES
@@ -64,10 +64,16 @@ def test_every_rule_template_principle_and_measure_is_described():
         assert f"`{rule}`" in TEXT["filter.md"], rule
     for name in TEMPLATES:
         assert f"`{name}`" in TEXT["train.md"]
-    for name in PRINCIPLES:
+    for name in (*principles.own_names(), *template.own_names()):
         assert f"`{name}`" in TEXT["annotate.md"]
     for name in CopyMeasures.__slots__:
         assert name == "rows" or f"`{name}`" in TEXT["evaluate.md"]
+
+
+def test_the_prompts_are_those_that_are_sent():
+    from curate.stages.annotate.shown import prompts
+
+    assert prompts() in TEXT["annotate.md"], "run: python -m curate.stages.annotate.shown"
 
 
 def test_every_gate_is_described_with_its_unit_and_its_bounds():

@@ -50,10 +50,20 @@ def command(
     if as_json:
         print_json(found)
         return
+    if table == "annotators" and found:
+        names, measures = [row["annotator"] for row in found], [name for name in found[0] if name != "annotator"]
+        typer.echo(
+            as_table(["", *map(visible, names)], [[name, *(_short(row[name]) for row in found)] for name in measures])
+        )
+        return
     if table in COUNTS and found:
-        typer.echo(as_table(list(found[0]), [list(row.values()) for row in found]))
+        typer.echo(as_table(list(found[0]), [[_short(value) for value in row.values()] for row in found]))
         return
     typer.echo("\n\n".join(_shown(row) for row in found) if found else "no rows")
+
+
+def _short(value: Any) -> Any:
+    return round(value, 4) if isinstance(value, float) else value
 
 
 def _shown(row: dict[str, Any]) -> str:
