@@ -68,6 +68,8 @@ def _corrections(numbers: range) -> pl.DataFrame:
         "annotator": ["made-up"] * len(numbers),
         "annotator_kind": ["model"] * len(numbers),
         "text": [text.replace("{}", str(number)) for text, number in zip(texts, numbers, strict=True)],
+        "template_id": [None] * len(numbers),
+        "principles_id": [None] * len(numbers),
         "request_id": [None] * len(numbers),
         "task_id": [None] * len(numbers),
         "seconds_spent": [None] * len(numbers),
