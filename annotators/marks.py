@@ -1,9 +1,10 @@
 """Marks of a template inside foreign text: written another way there, and back again in what the model returns."""
 
 import re
+import sys
 from collections.abc import Sequence
 
-ENTITY = re.compile(r"&((?:amp;)*)#(\d{1,3});")
+ENTITY = re.compile(r"&((?:amp;)*)#([1-9]\d{0,6});")
 
 
 class Marks:
@@ -14,7 +15,7 @@ class Marks:
     """
 
     def __init__(self, marks: Sequence[str]) -> None:
-        self._first = {mark[0] for mark in marks}
+        self._first = {letter for mark in marks for letter in (mark[0].lower(), mark[0].upper())}
         by_length = sorted(marks, key=len, reverse=True)
         pattern = "|".join(f"{re.escape(mark[0])}(?={re.escape(mark[1:])})" for mark in by_length)
         self._mark = re.compile(pattern, re.IGNORECASE) if marks else None
@@ -24,7 +25,7 @@ class Marks:
         if self._mark is None:
             return text
         quoted = ENTITY.sub(self._quoted, text)
-        return self._mark.sub(lambda found: f"&#{ord(found[0])};", quoted)
+        return self._mark.sub(self._shown, quoted)
 
     def restored(self, text: str) -> str:
         """The text as it was before it was escaped."""
@@ -34,8 +35,12 @@ class Marks:
         """Whether the text holds a mark."""
         return self._mark is not None and self._mark.search(text) is not None
 
+    def _shown(self, found: re.Match[str]) -> str:
+        """Letters that only count as alike, such as the long s, stay: no mark begins with them."""
+        return f"&#{ord(found[0])};" if found[0] in self._first else found[0]
+
     def _is_ours(self, found: re.Match[str]) -> bool:
-        return int(found[2]) < 128 and chr(int(found[2])) in self._first and not found[2].startswith("0")
+        return int(found[2]) <= sys.maxunicode and chr(int(found[2])) in self._first
 
     def _quoted(self, found: re.Match[str]) -> str:
         return f"&amp;{found[0][1:]}" if self._is_ours(found) else found[0]

@@ -1,6 +1,6 @@
 """Language models at work: the annotator who edits, the critic who names broken rules, the judge who compares."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Generic, TypeVar
 
 from annotators.principles import Principle, listed, rules_of
@@ -65,7 +65,7 @@ def annotator(
 
     def turns(task: CorrectionTask, attempt: int) -> list[Turn]:
         broken = "\n".join(f"- {one}: {rules[one].strip()}" for one in task.violations if one in rules)
-        critique = filled(template.critique, {**_NO_SLOTS, **fixed, "violations": broken}) if broken else ""
+        critique = filled(template.critique, fixed | {"violations": broken}) if broken else ""
         fills = {**fixed, "question": marks.escaped(dialogue(task.question, task.turns)), "critique": critique}
         return template.turns(fills | {"answer": marks.escaped(task.answer)}, is_asked_again=attempt > 0)
 
@@ -114,9 +114,6 @@ def judge(
         return read_verdicts(completion.text)
 
     return Asked(name, provider, turns, said)
-
-
-_NO_SLOTS: Mapping[str, str] = {"question": "", "answer": "", "critique": ""}
 
 
 def dialogue(question: str, turns: Sequence[Turn]) -> str:

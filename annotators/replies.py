@@ -45,13 +45,13 @@ def _tagged(_template: Template, reply: str) -> str | None:
     text, closing, after = rest.partition(CLOSING)
     if not opening or not closing:
         raise RequestError("unmarked_correction", f"no {OPENING}…{CLOSING} in the reply: {_start(reply)}")
-    if UNCHANGED in before or UNCHANGED in after:
+    if UNCHANGED in before + text + after:
         raise RequestError("contradictory_correction", f"{UNCHANGED} and an edit: {_start(reply)}")
     return text
 
 
 def _bracketed(template: Template, reply: str) -> str | None:
-    """[[ … ]] after the one marker, closed at the very end. Brackets inside must pair, as those of code do."""
+    """[[ … ]] after the one marker, to the very end; code inside may hold brackets, but no second [[ … ]]."""
     parts = reply.split(template.marker)
     if len(parts) > 2:
         raise RequestError("ambiguous_correction", f"{template.marker} stands there twice: {_start(reply)}")
@@ -64,8 +64,10 @@ def _bracketed(template: Template, reply: str) -> str | None:
         two = text[place : place + 2]
         depth += (two == "[[") - (two == "]]")
         place += 2 if two in {"[[", "]]"} else 1
-        if depth < 0:
+        if depth < 0 and "[[" in text[place:]:
             raise RequestError("ambiguous_correction", f"more than one [[…]] in the reply: {_start(reply)}")
+    if depth > 0:
+        raise RequestError("ambiguous_correction", f"[[ without its ]] in the reply: {_start(reply)}")
     return text
 
 

@@ -21,6 +21,12 @@ NEEDED = {
     "verdicts": frozenset({"question", "first", "second"}),
 }
 
+CHAT_MARKS = (
+    *("[INST]", "[/INST]", "<<SYS>>", "<</SYS>>", "<s>", "</s>", "<|im_start|>", "<|im_end|>", "<|endoftext|>"),
+    *("<|begin_of_text|>", "<|eot_id|>", "<|start_header_id|>", "<|end_header_id|>"),
+)
+"""Of Llama 2, ChatML and Llama 3, whose servers may take them for their own wherever they stand."""
+
 Reply = Literal["tagged", "bracketed", "json", "violations", "verdicts"]
 
 
@@ -80,17 +86,24 @@ def read_template(name: str, folder: Path, wanted: frozenset[str]) -> Template:
 
 
 def _check_slots(template: Template, name: str) -> None:
-    slots = set(SLOT.findall(template.system + template.user))
+    slots = set(SLOT.findall(template.system + template.user + template.reminder))
     needed = NEEDED.get(template.reply, frozenset({"question", "answer"}))
-    if missing := sorted(needed - slots):
+    if template.critique:
+        needed |= {"critique"}
+    if missing := sorted(needed - set(SLOT.findall(template.system + template.user))):
         raise ConfigError(f"{name}: no slot for {', '.join(missing)}", do="write {" + missing[0] + "} where it belongs")
     known = needed | {"rules"} | ({"critique"} if template.reply in CORRECTING else set())
-    if foreign := sorted(slots - known):
+    in_critique = set(SLOT.findall(template.critique))
+    if template.critique and "violations" not in in_critique:
+        raise ConfigError(f"{name}: critique has no slot for violations", do="write {violations} where they belong")
+    if short := [mark for mark in template.marks if len(mark) < 2]:
+        raise ConfigError(f"{name}: the mark {short[0]!r} is too short", do="a mark needs two characters at least")
+    if foreign := sorted((slots - known) | (in_critique - {"rules", "violations"})):
         raise ConfigError(f"{name}: nothing fills the slot {foreign[0]}", do=f"known: {', '.join(sorted(known))}")
     if template.reply == "bracketed" and not template.marker:
         raise ConfigError(f"{name}: a bracketed reply needs `marker`", do='such as marker = "##Corrected answer:"')
 
 
 def marks_of(template: Template) -> Marks:
-    """The template's marks, for escaping."""
-    return Marks([mark for mark in template.marks if len(mark) > 1])
+    """The template's marks, for escaping, and those of chat formats: a text could end its own turn with these."""
+    return Marks([*template.marks, *CHAT_MARKS])

@@ -130,8 +130,12 @@ def _run_if_needed(pipeline: Pipeline, name: str, progress: Callable[[str], Prog
     statuses = {status.name: status for status in survey(pipeline)}
     _check_parents(name, statuses)
     module = importlib.import_module(STAGES[name][0])
+    if hasattr(module, "fetch"):
+        module.fetch(pipeline, progress(name))
+        statuses = {status.name: status for status in survey(pipeline)}
     status = statuses[name]
     if status.state in READY and not again:
+        _offer(module, pipeline, store, progress(name))
         return Outcome(name, ran=False, status=status)
     key = status.key if status.key is not None else module.key(pipeline, store)
     started = time.monotonic()
@@ -143,8 +147,15 @@ def _run_if_needed(pipeline: Pipeline, name: str, progress: Callable[[str], Prog
         raise
     seconds = time.monotonic() - started
     _note(pipeline, name, "published", seconds=round(seconds, 3))
+    _offer(module, pipeline, store, progress(name))
     after = next(status for status in survey(pipeline) if status.name == name)
     return Outcome(name, ran=True, status=after, seconds=seconds)
+
+
+def _offer(module: Any, pipeline: Pipeline, store: RunStore, progress: Progress) -> None:
+    """What a stage hands to people after it published."""
+    if hasattr(module, "offer"):
+        module.offer(pipeline, store, progress)
 
 
 def _status(pipeline: Pipeline, store: RunStore, name: str, earlier: dict[str, StageStatus]) -> StageStatus:

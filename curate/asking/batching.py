@@ -73,6 +73,9 @@ class Batcher:
     async def _rest(self) -> None:
         """Until the next poll, or until the bell rings: money came back, or another model handed something over."""
         model = self._model
+        if self._running.has_left_calls and not model.stopped and not self._can_wait:
+            await asyncio.sleep(0)
+            return
         if not self._open and not model.is_exhausted and model.held is None and not self._can_wait:
             return
         has_poll = self._open or model.handed
@@ -111,7 +114,7 @@ class Batcher:
                 trial = self._running.next_trial(model, self._clock())
                 if trial is not None:
                     trials.append(trial)
-                elif model.is_streamed or model.held is not None:
+                elif model.held is not None or (model.is_streamed and not self._running.has_left_calls):
                     break
                 await asyncio.sleep(0)
             if not trials or self._running.is_draining:

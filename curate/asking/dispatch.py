@@ -81,9 +81,8 @@ class Dispatcher:
         """How long until a pause ends; None where none is on."""
         if self._in_flight >= self._width.calls or self._running.is_draining:
             return None
-        if self._running.has_left_calls or any(
-            not model.is_streamed and model.held is None and not model.stopped for model in self._models
-        ):
+        free = [model for model in self._models if model.held is None and not model.stopped]
+        if any(self._running.has_left_calls or not model.is_streamed for model in free):
             return 0.0
         due = [model.next_due_at for model in self._models if model.next_due_at is not None]
         return max(0.001, min(due) - now) if due else None

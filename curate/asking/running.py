@@ -5,7 +5,7 @@ import itertools
 from collections.abc import Iterator
 
 from curate.asking.money import Account, Room, reserve, settle, usage, worst_case_nano_usd
-from curate.asking.work import Ask, Call, Meter, Model, Trial, reported_model
+from curate.asking.work import ELSEWHERE, Ask, Call, Meter, Model, Trial, reported_model
 from curate.ledger.batches import open_calls
 from curate.ledger.journal import Ended, KnownFailure, Ledger, Usage
 from curate.providers.verdict import Ruling, ruling
@@ -65,7 +65,7 @@ class Running:
         if trial is None:
             return None
         if (name := self._batched_elsewhere.get(trial.call.request.request_id)) is not None:
-            model.held = trial
+            model.held, model.keeps_calls = trial, True
             self.stop(
                 model,
                 f'calls of it are in a batch of "{name}" that is at work: keep that model with mode = "batch" until '
@@ -92,7 +92,7 @@ class Running:
         """Send nothing more to a model. Where it passes on, what it has not answered goes to those who come next."""
         for trial in model.stop(why):
             self._open_ids.discard(trial.call.request.request_id)
-            self._pass_on(model, trial.call)
+            model.is_stranded |= not self._pass_on(model, trial.call)
         while model.handed:
             self._pass_on(model, model.handed.popleft())
         self.ring()
@@ -100,11 +100,20 @@ class Running:
     def give_up(self, model: Model, trial: Trial) -> None:
         """A call of a model that stopped while it was on its way."""
         self.close(model, trial)
-        self._pass_on(model, trial.call)
+        model.is_stranded |= not self._pass_on(model, trial.call)
+
+    def pass_on_rest(self) -> None:
+        """When all models have stopped: what they left goes to those who are not asked here, if it may."""
+        for model in self.models:
+            if model.leaves_calls:
+                for call in model.stream:
+                    if call is not None:
+                        model.is_left |= not self._pass_on(model, call)
+                model.is_streamed = True
 
     def _pass_on(self, model: Model, call: Call) -> bool:
         """Give a stopped model's call to who comes next; whether anybody does."""
-        return model.ask.passes_on and self.hand_over(call, None)
+        return model.passes_on and self.hand_over(call, None)
 
     def _fresh(self, model: Model) -> Trial | None:
         if (call := self._next_handed(model)) is not None:
@@ -204,8 +213,10 @@ class Running:
         following = None if call.follow is None else call.follow(ruled)
         while following is not None:
             number, call = following
+            if number == ELSEWHERE:
+                return True
             model = self.models[number]
-            if not (model.stopped and model.ask.passes_on):
+            if not (model.stopped and model.passes_on):
                 model.handed.append(call)
                 self._bells[number].set()
                 return True

@@ -48,10 +48,12 @@ async def ask_all(asks: list[Ask], ledger: Ledger, stage: str, limits: Limits, p
         watcher.cancel()
     if running.is_draining:
         raise KeyboardInterrupt
+    running.pass_on_rest()
     is_anybody_left = any(not model.stopped for model in running.models)
     stopped = []
     for model in running.models:
-        if model.stopped and model.ask.passes_on and is_anybody_left and not model.is_left:
+        is_lost = model.is_left or (model.is_stranded and not is_anybody_left)
+        if model.stopped and model.passes_on and not is_lost:
             progress.say(f"{model.ask.name} stopped, and others took over: {model.stopped}")
         elif model.stopped:
             stopped.append(f"{model.ask.name}: {model.stopped}")

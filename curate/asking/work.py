@@ -33,11 +33,15 @@ class Asker(Protocol):
         ...
 
 
+ELSEWHERE = -1
+
+
 class Call(msgspec.Struct, frozen=True):
     """One request of the plan.
 
     follow: given the ruling on its reply, or None where none came, says which model (by its number) is asked next, and
-    what; None where nothing more is needed, or nobody is left.
+    what; None where nothing more is needed, or nobody is left. ELSEWHERE in the place of a number: somebody takes it
+    over who is not asked here, such as a person.
     """
 
     request: CompletionRequest
@@ -110,7 +114,8 @@ class Meter:
 class Model:
     """The queue of one model: its stream of missing calls, what others handed to it, and what is to be asked again.
 
-    is_left: it stopped before it came to some call, and nobody took that over.
+    is_left: it stopped before it came to some call, and nobody took that over; is_stranded: the same of a call that was
+    begun. keeps_calls: they are at work in a batch, so others must not be paid for them, too.
     """
 
     number: int
@@ -122,6 +127,8 @@ class Model:
     held: Trial | None = None
     stopped: str = ""
     is_left: bool = False
+    is_stranded: bool = False
+    keeps_calls: bool = False
     is_streamed: bool = False
     failed_in_a_row: int = 0
     parked_in_a_row: int = 0
@@ -144,9 +151,14 @@ class Model:
         return self._again[0][0] if self._again else None
 
     @property
+    def passes_on(self) -> bool:
+        """Whether others take over what it leaves."""
+        return self.ask.passes_on and not self.keeps_calls
+
+    @property
     def leaves_calls(self) -> bool:
         """Whether it stopped, and calls of its stream are still to be passed on to others."""
-        return bool(self.stopped) and self.ask.passes_on and not self.is_streamed
+        return bool(self.stopped) and self.passes_on and not self.is_streamed
 
     @property
     def is_exhausted(self) -> bool:

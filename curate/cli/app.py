@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from curate.cli import doctor, ledger, release, run, show, status
+from curate.cli import doctor, label, ledger, release, run, show, status
 from curate.cli.output import print_error
 from schemas.errors import CurateError
 
@@ -45,6 +45,7 @@ def _options(
 app.command("run")(run.command)
 app.command("status")(status.command)
 app.command("show")(show.command)
+app.add_typer(label.app, name="label")
 app.add_typer(ledger.app, name="ledger")
 app.add_typer(release.app, name="release")
 app.command("doctor")(doctor.command)

@@ -34,8 +34,6 @@ class AnnotatorConfig(CallConfig):
     def _provider_is_whole(self) -> Self:
         if self.kind == "recorded" and self.path is None:
             raise ValueError('kind = "recorded" needs `path`, the file of recorded corrections')
-        if self.template == "structured" and self.protocol == "completions":
-            raise ValueError('template = "structured" needs a chat: protocol = "completions" takes no JSON schema')
         return whole(self) if self.kind == "model" else self
 
 
@@ -70,11 +68,11 @@ class OverlapConfig(Table):
     share: Share = 0.0
     """Part of the pairs that is corrected more than once."""
     annotators: int = Field(default=2, ge=2)
-    """How many annotators each of them goes to."""
+    """How many annotators each of them goes to; those of weight 0 are not among them, unless a route names no other."""
     adjudicate: Literal["vote", "judge", "person"] = "vote"
     """Who picks among several corrections: their majority, the judge, or a person. The others are kept as rejected."""
     decisions: str | None = None
-    """person: a file of `pair_id` and `annotator`, the one whose correction wins; a person's own wins without it."""
+    """person: a file of `pair_id` and `annotator`, whose correction wins; of other pairs a person's own wins."""
     embed: bool = False
     """Whether agreement is told by embeddings, too; needs the model of dedup."""
 
@@ -102,7 +100,7 @@ class JudgeConfig(CallConfig):
     name: str = "judge"
     """The judge as it stands in the tables."""
     principles: tuple[str, ...] = PRINCIPLES
-    """Principles that it judges by: names, or files of your own."""
+    """Words for helpful, harmless and honest, on which it judges: names, or files of your own of these names."""
     template: str = "judge"
     """How it is asked: judge, or a file of your own."""
     max_asks: int = Field(default=3, ge=1)
@@ -121,7 +119,13 @@ class LabelStudioConfig(Table):
     url: str = "http://127.0.0.1:8080"
     """Address of the server."""
     token_env: str = "LABEL_STUDIO_TOKEN"  # noqa: S105  the name of a variable, not a token
-    """Name of the environment variable that holds the access token."""
+    """Name of the environment variable that holds the access token, a personal or a legacy one."""
+    shard_tasks: int = Field(default=5_000, ge=1, le=10_000)
+    """Tasks of one project; the server becomes slow beyond 10,000."""
+    batch_tasks: int = Field(default=500, ge=1, le=1_000)
+    """Tasks of one import."""
+    pseudonymous: bool = True
+    """Whether people stand in the tables as person-1a2b3c4d; else under their mail address on the server."""
 
 
 class AnnotateConfig(Table):
@@ -140,7 +144,7 @@ class AnnotateConfig(Table):
     judge: JudgeConfig | None = None
     """Asks a model afterwards whether each correction is better than its answer."""
     gates: dict[str, Bounds] = Field(default_factory=dict)
-    """Gate name to bounds of your own; the other gates keep those of docs/gates.md."""
+    """Gate name to bounds of your own; an end, or a gate, that is not named keeps what docs/gates.md says."""
     gates_off: tuple[str, ...] = ()
     """Gates that do not judge."""
     max_copy_share: Share | None = None
@@ -153,9 +157,10 @@ class AnnotateConfig(Table):
     @property
     def called(self) -> list[tuple[str, CallConfig]]:
         """Every model that this stage calls, by name."""
-        models: list[CallConfig] = [one for one in self.annotators if one.kind == "model"]
-        more = [one for one in (self.critique, self.judge) if one is not None]
-        return [(str(getattr(one, "name", "")), one) for one in [*models, *more]]
+        models: list[AnnotatorConfig | CritiqueConfig | JudgeConfig]
+        models = [one for one in self.annotators if one.kind == "model"]
+        models += [one for one in (self.critique, self.judge) if one is not None]
+        return [(one.name, one) for one in models]
 
     @model_validator(mode="after")
     def _budget_has_prices(self) -> Self:

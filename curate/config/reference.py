@@ -1,7 +1,7 @@
 """The configuration reference, made from the typed configuration: `python -m curate.config.reference`."""
 
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, Union, get_args
 
 from pydantic import BaseModel
 from pydantic_core import PydanticUndefined
@@ -64,7 +64,7 @@ def _type(annotation: Any) -> str:
         return f"list of {_type(arguments[0])}"
     if origin is dict:
         return f"table of {_type(arguments[1])}"
-    if arguments and origin is None:
+    if arguments and origin in {None, Union}:
         return ", ".join(_type(one) for one in arguments)
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return "table"

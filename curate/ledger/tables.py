@@ -58,7 +58,29 @@ INSERT INTO attempts (request_id, stage, name, provider, model, worst_nano_usd, 
 DROP TABLE intents;
 """
 
-MIGRATIONS = (FIRST, EVERY_ATTEMPT)
+LABELS = """
+CREATE TABLE label_projects (
+    title TEXT PRIMARY KEY, url TEXT NOT NULL, annotator TEXT NOT NULL, remote_id INTEGER NOT NULL,
+    cursor TEXT, made_at TEXT NOT NULL
+);
+CREATE TABLE label_tasks (
+    uid TEXT PRIMARY KEY, title TEXT NOT NULL, pair_id TEXT NOT NULL, annotator TEXT NOT NULL, answer TEXT NOT NULL,
+    draft TEXT NOT NULL, data_hash TEXT NOT NULL, planned_at TEXT NOT NULL, remote_id INTEGER, deleted_at TEXT
+);
+CREATE INDEX label_tasks_of_project ON label_tasks (title);
+CREATE TABLE label_annotations (
+    title TEXT NOT NULL, annotation_id INTEGER NOT NULL, version INTEGER NOT NULL, uid TEXT, remote_task_id INTEGER,
+    state TEXT NOT NULL, why TEXT, person TEXT, editor TEXT, verdict TEXT, text TEXT, reasons TEXT, ratings TEXT,
+    lead_time_s REAL, updated_at TEXT, raw BLOB NOT NULL, pulled_at TEXT NOT NULL,
+    PRIMARY KEY (title, annotation_id, version)
+);
+CREATE INDEX label_annotations_of_task ON label_annotations (uid);
+CREATE VIEW label_current AS
+    SELECT a.* FROM label_annotations AS a WHERE a.version =
+    (SELECT MAX(b.version) FROM label_annotations AS b WHERE b.title = a.title AND b.annotation_id = a.annotation_id);
+"""
+
+MIGRATIONS = (FIRST, EVERY_ATTEMPT, LABELS)
 """The file's version is the number of these that were applied; never change one that was released, append another."""
 
 

@@ -28,6 +28,9 @@ PIECES = [
         (BRACKETS, "m = [[1, 2], [3, 4]]", "m = &#91;[1, 2], [3, 4&#93;]"),
         (BRACKETS, "[[[[", "&#91;&#91;&#91;["),
         (Marks([]), "</answer>", "</answer>"),
+        (Marks(["Answer:"]), "answer: ANSWER:", "&#97;nswer: &#65;NSWER:"),
+        (Marks(["«q»", "【A】"]), "«q» 【A】", "&#171;q» &#12304;A】"),
+        (Marks(["so:"]), "\u017fo: so:", "\u017fo: &#115;o:"),
     ],
 )
 def test_a_mark_is_shown_another_way(marks, text, shown):

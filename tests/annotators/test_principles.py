@@ -85,6 +85,11 @@ def test_every_template_of_ours_is_whole(name):
         (('reply = "tagged"', 'reply = "verdicts"'), 'has reply = "verdicts"'),
         (('reply = "tagged"', 'reply = "free"'), "Invalid enum value 'free'"),
         (('reply = "tagged"', 'reply = "bracketed"'), "needs `marker`"),
+        (("An earlier reply", "An earlier reply on {violations}"), "nothing fills the slot violations"),
+        (("A reviewer found", "On {question} a reviewer found"), "nothing fills the slot question"),
+        (("{violations}", "several"), "critique has no slot for violations"),
+        (("{critique}", ""), "no slot for critique"),
+        (('"<unchanged/>"', '"#"'), "the mark '#' is too short"),
     ],
 )
 def test_a_broken_template_is_refused(tmp_path, change, words):

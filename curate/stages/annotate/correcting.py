@@ -7,13 +7,14 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from curate.asking.chain import NOT_ASKED, Chain, Outcome
-from curate.asking.work import Ask, Call
+from curate.asking.work import ELSEWHERE, Ask, Call
 from curate.config.annotating import AnnotateConfig
 from curate.identity import content_id
 from curate.ledger.journal import KnownFailure, Ledger
+from curate.ledger.labels import Ruling
 from curate.stages.annotate.recipes import Staff
 from curate.store.run import RunStore
-from schemas.records import CorrectionTask, Turn
+from schemas.records import CompletionRequest, CorrectionTask, Turn
 
 if TYPE_CHECKING:
     import polars as pl
@@ -21,7 +22,10 @@ if TYPE_CHECKING:
 NAME = "annotate"
 READ_PAIRS = 2_000
 """Pairs whose raw replies are in memory at once."""
+Rulings = Mapping[tuple[str, str], Ruling]
 PERSON, MODEL = "person", "model"
+NO_REQUEST = CompletionRequest("", "", "", b"")
+"""In the place of a call to people."""
 NOBODY = KnownFailure("over_quota", "the quotas of all its annotators are full", 0)
 
 
@@ -88,9 +92,15 @@ class Corrected:
 class Corrections:
     """The plan of corrections: who is asked what, who comes next, and what the ledger holds of it."""
 
-    def __init__(self, config: AnnotateConfig, staff: Staff, planned: "pl.DataFrame") -> None:
-        """planned: pair_id, order, wanted of all pairs that are to be corrected, and `violations`."""
+    def __init__(
+        self, config: AnnotateConfig, staff: Staff, planned: "pl.DataFrame", rulings: Rulings | None = None
+    ) -> None:
+        """planned: pair_id, order, wanted of all pairs that are to be corrected, and `violations`.
+
+        rulings: what people said, by pair and annotator.
+        """
         self._config, self._staff, self._planned = config, staff, planned
+        self._rulings = rulings or {}
         self._without: Counter[str] = Counter()
 
     def asks(self, store: RunStore) -> list[Ask]:
@@ -132,7 +142,9 @@ class Corrections:
             return None
         self._without[task.pair_id] += 1
         chain = self._staff.annotators[order[place]]
-        return None if chain is None else (chain.number, self._call(order[place], task, order, wanted))
+        if chain is None:
+            return ELSEWHERE, Call(NO_REQUEST)
+        return chain.number, self._call(order[place], task, order, wanted)
 
     def outcomes(self, pairs: "pl.DataFrame", ledger: Ledger) -> Corrected:
         """What came of some pairs, in their order, each pair's annotators in its order."""
@@ -144,7 +156,7 @@ class Corrections:
         return corrected
 
     def _read(self, rows: list[tuple[CorrectionTask, list[int], int]], ledger: Ledger, corrected: Corrected) -> None:
-        found: dict[tuple[int, int], Outcome[str] | None] = {}
+        found: dict[tuple[int, int], Outcome[str] | Ruling | None] = {}
         places = [
             (row, place) for row, (_, order, wanted) in enumerate(rows) for place in range(min(wanted, len(order)))
         ]
@@ -154,7 +166,7 @@ class Corrections:
             found |= outcomes
             places = []
             for (row, _), outcome in sorted(outcomes.items()):
-                if self._config.fallback and outcome is not None and outcome.failure is not None:
+                if self._config.fallback and isinstance(outcome, Outcome) and outcome.failure is not None:
                     if following[row] < len(rows[row][1]):
                         places.append((row, following[row]))
                     following[row] += 1
@@ -167,21 +179,28 @@ class Corrections:
 
     def _outcomes(
         self, rows: list[tuple[CorrectionTask, list[int], int]], places: list[tuple[int, int]], ledger: Ledger
-    ) -> Mapping[tuple[int, int], Outcome[str] | None]:
-        """None where people are to correct."""
-        outcomes: dict[tuple[int, int], Outcome[str] | None] = {}
+    ) -> Mapping[tuple[int, int], Outcome[str] | Ruling | None]:
+        """None where people have not said anything yet."""
+        outcomes: dict[tuple[int, int], Outcome[str] | Ruling | None] = {}
         by_number: dict[int, dict[tuple[int, int], CorrectionTask]] = {}
         for row, place in places:
             by_number.setdefault(rows[row][1][place], {})[row, place] = rows[row][0]
         for number, asked in by_number.items():
-            chain = self._staff.annotators[number]
-            outcomes |= dict.fromkeys(asked) if chain is None else chain.outcomes(ledger, asked)
+            chain, name = self._staff.annotators[number], self._config.annotators[number].name
+            if chain is None:
+                outcomes |= {key: self._rulings.get((task.pair_id, name)) for key, task in asked.items()}
+            else:
+                outcomes |= chain.outcomes(ledger, asked)
         return outcomes
 
-    def _note(self, task: CorrectionTask, number: int, outcome: Outcome[str] | None, corrected: Corrected) -> None:
+    def _note(
+        self, task: CorrectionTask, number: int, outcome: Outcome[str] | Ruling | None, corrected: Corrected
+    ) -> None:
         name = self._config.annotators[number].name
         if outcome is None:
             corrected.waiting.append((task.pair_id, name))
+        elif isinstance(outcome, Ruling):
+            self._note_ruling(task, name, outcome, corrected)
         elif outcome.said is None:
             failure = outcome.failure or NOT_ASKED
             corrected.failures.append((f"{task.pair_id}:{name}", NAME, failure.kind, failure.detail, failure.attempts))
@@ -195,3 +214,16 @@ class Corrections:
                     *(outcome.request_id, None, None),
                 )
             )
+
+    def _note_ruling(self, task: CorrectionTask, name: str, ruling: Ruling, corrected: Corrected) -> None:
+        """A person's correction, or a pair that a person rejected: nobody else is asked about that one."""
+        if ruling.text is None:
+            why = f"rejected by {ruling.person}: {', '.join(ruling.reasons) or 'no reason given'}"
+            corrected.failures.append((f"{task.pair_id}:{name}", NAME, "rejected", why, 1))
+            return
+        corrected.candidates.append(
+            (
+                *(content_id("correction", task.pair_id, name, ruling.text), task.pair_id, name, PERSON, ruling.text),
+                *(None, None, None, f"{ruling.title}:{ruling.annotation_id}:{ruling.person}", ruling.seconds),
+            )
+        )

@@ -1,7 +1,9 @@
 """Which corrections stay: gates, the judge, one winner a pair, and a bound on copies. Pure: tables in, tables out."""
 
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from itertools import combinations
 from typing import TYPE_CHECKING, Any
 
 from annotators.adjudication import by_preference, by_vote
@@ -63,13 +65,10 @@ def decide(
 
     judged = _frame(_judged(without(rows, gates), preferred, config))
     survivors = without(rows, pl.concat([gates, judged]))
-    adjudicated = [_adjudicated(group, preferred, config, chosen) for group in _contested(survivors)]
+    groups = _contested(survivors)
+    adjudicated = [_adjudicated(group, preferred, config, chosen) for group in groups]
     lost = _frame([verdict for verdicts in adjudicated for verdict in verdicts or []])
-    open_pairs = [
-        group["pair_id"][0]
-        for group, verdicts in zip(_contested(survivors), adjudicated, strict=True)
-        if verdicts is None
-    ]
+    open_pairs = [group["pair_id"][0] for group, found in zip(groups, adjudicated, strict=True) if found is None]
     is_open = pl.col("pair_id").is_in(open_pairs)
     kept = without(survivors.filter(~is_open), lost)
     return Decided(kept, pl.concat([gates, judged, lost]), survivors.filter(is_open))
@@ -82,7 +81,7 @@ def copies_beyond(copies: "pl.DataFrame", changed: int, share: float, seed: int)
     """
     import polars as pl
 
-    allowed = copies.height if share >= 1.0 else int(changed * share / (1.0 - share))
+    allowed = copies.height if share >= 1.0 else math.floor(changed * share / (1.0 - share) + 1e-9)
     drawn = copies.with_columns(uniforms(copies["pair_id"], COPIES, seed)).sort("drawn", "correction_id")
     return drawn.slice(allowed).select(pl.col("correction_id"))["correction_id"]
 
@@ -106,8 +105,9 @@ def _judged(rows: "pl.DataFrame", preferred: Preferences, config: AnnotateConfig
             yield correction_id, NAME, "judge.unread", None, None, True, None, None
             continue
         for axis in AXES:
-            is_kept = axis != "overall" or said[axis] >= lowest
-            yield correction_id, NAME, f"judge.{axis}", said[axis], lowest, is_kept, None, None
+            bound = lowest if axis == "overall" else None
+            is_kept = bound is None or said[axis] >= bound
+            yield correction_id, NAME, f"judge.{axis}", said[axis], bound, is_kept, None, None
 
 
 def _contested(rows: "pl.DataFrame") -> "list[pl.DataFrame]":
@@ -131,9 +131,7 @@ def _adjudicated(
         winner = names.index(wanted) if wanted in names else kinds.index(PERSON) if PERSON in kinds else None
         score = 1.0
     elif way == "judge":
-        overall = {
-            (one, other): said["overall"] for (one, other), said in preferred.items() if said is not None and one in ids
-        }
+        overall = {two: said["overall"] for two in combinations(sorted(ids), 2) if (said := preferred.get(two))}
         winner, score = by_preference(ids, overall, weights)
     else:
         winner, score = by_vote(group["answer"][0], texts, weights)

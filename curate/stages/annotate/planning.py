@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from curate.config.model import Pipeline
@@ -17,32 +18,51 @@ from schemas.errors import StageError
 if TYPE_CHECKING:
     import polars as pl
 
+HARMLESS = "harmless"
+"""Rules of this principle, when broken, flag an answer: a refusal may then be its correction."""
 ORDERS, MARKS = "injection.orders", "injection.marks"
 
 
-def planned(
-    pipeline: Pipeline, store: RunStore, staff: Staff, ledger: Ledger
-) -> "tuple[pl.DataFrame, list[pl.DataFrame]]":
-    """Who corrects what, for all pairs but those that preference data correct; and the critic's verdicts by shard.
+@dataclass(frozen=True)
+class Planned:
+    """The plan of one run. tasks: pair_id, order, wanted and violations of the pairs that are to be corrected.
+
+    flags: pair_id and is_flagged of all pairs: whether the critic found a rule of harmlessness broken, null where there
+    is no critique. verdicts: what the critic said, by shard.
+    """
+
+    tasks: "pl.DataFrame"
+    flags: "pl.DataFrame"
+    verdicts: "list[pl.DataFrame]"
+
+
+def planned(pipeline: Pipeline, store: RunStore, staff: Staff, ledger: Ledger) -> Planned:
+    """Who corrects what: all pairs but those that preference data correct.
 
     Holds of each pair its id, its annotators and the rules that the critic found broken.
     """
     import polars as pl
 
     config, seed = pipeline.config.annotate, pipeline.config.seed
-    parts, verdicts = [], []
+    is_harm = (pl.element() == HARMLESS) | pl.element().str.starts_with(f"{HARMLESS}.")
+    parts, flags, verdicts = [], [], []
     for pairs in store.frames("dedup", "pairs"):
-        rest = pairs.join(preferred_texts(store, pairs), on="pair_id", how="anti", maintain_order="left")
+        criticised_pairs, said = criticised(pairs, staff.critic, ledger)
+        verdicts.append(table_of_verdicts(said))
+        flags.append(
+            criticised_pairs.select("pair_id", pl.col("violations").list.eval(is_harm).list.any().alias("is_flagged"))
+        )
+        preferred = preferred_texts(store, pairs)
+        rest = criticised_pairs.join(preferred, on="pair_id", how="anti", maintain_order="left")
         if rest.height and not config.annotators:
             raise StageError(
                 "no annotator is configured to write corrections",
                 do=f"add [[pipelines.{pipeline.name}.annotate.annotators]]",
             )
-        with_violations, said = criticised(rest, staff.critic, ledger)
-        verdicts.append(table_of_verdicts(said))
-        parts.append(plan(with_violations, config, seed).with_columns(with_violations["violations"]))
+        parts.append(plan(rest, config, seed).with_columns(rest["violations"]))
     rows = pl.concat(parts)
-    return within_quotas(rows, config, seed).with_columns(rows["violations"]), verdicts
+    tasks = within_quotas(rows, config, seed).with_columns(rows["violations"])
+    return Planned(tasks, pl.concat(flags), verdicts)
 
 
 def preferred_texts(store: RunStore, pairs: "pl.DataFrame") -> "pl.DataFrame":

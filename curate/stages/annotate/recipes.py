@@ -1,5 +1,6 @@
 """Who works in this stage and what each is told; the ids of those words, for the provenance of corrections."""
 
+import difflib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
@@ -9,17 +10,17 @@ from typing import Any
 import msgspec
 
 from annotators.model import annotator, critic, judge
-from annotators.principles import Principle, chosen, listed
+from annotators.principles import Principle, chosen, listed, rules_of
 from annotators.replies import SCHEMA
 from annotators.template import CORRECTING, Template, own_names, read_template
 from curate.asking.chain import Chain
 from curate.asking.work import Ask, Call
-from curate.config.annotating import AnnotatorConfig, CritiqueConfig, JudgeConfig
+from curate.config.annotating import PRINCIPLES, AnnotateConfig, AnnotatorConfig, CritiqueConfig, JudgeConfig
 from curate.config.model import Pipeline
 from curate.gates.registry import Context
 from curate.identity import content_id, file_hash, request_key
 from curate.providers.making import make_provider
-from schemas.errors import SourceError
+from schemas.errors import ConfigError, SourceError
 from schemas.records import Annotator, ComparisonTask, CompletionRequest, CorrectionTask, Provider
 
 PEOPLE = "people"
@@ -66,7 +67,37 @@ def all_recipes(pipeline: Pipeline) -> dict[str, Recipe]:
     config = pipeline.config.annotate
     told: list[Instructed] = [one for one in config.annotators if one.kind == "model"]
     told += [one for one in (config.critique, config.judge) if one is not None]
-    return {one.name: recipe_of(pipeline, one) for one in told}
+    recipes = {one.name: recipe_of(pipeline, one) for one in told}
+    _check(config, recipes)
+    return recipes
+
+
+def _check(config: AnnotateConfig, recipes: dict[str, Recipe]) -> None:
+    """What only shows when principles and templates are read. Raises ConfigError."""
+    for one in config.annotators:
+        told = recipes.get(one.name)
+        if told is not None and told.template.reply == "json" and one.protocol == "completions":
+            raise ConfigError(
+                f"{one.name}: the template {told.template.name} wants JSON by a schema", do='use protocol = "chat"'
+            )
+    if config.judge is not None:
+        names = {principle.name for principle in recipes[config.judge.name].principles}
+        if missing := sorted(set(PRINCIPLES) - names):
+            raise ConfigError(
+                f"{config.judge.name} judges on {', '.join(PRINCIPLES)}, but is not told of {', '.join(missing)}",
+                do="name these principles, or files of your own that have these names",
+            )
+    if config.critique is not None:
+        principles = recipes[config.critique.name].principles
+        known = [*(principle.name for principle in principles), *rules_of(principles)]
+        for wanted in (route.violates for route in config.routes):
+            if wanted is not None and wanted not in known:
+                near = difflib.get_close_matches(wanted, known, n=1, cutoff=0.5)
+                hint = f'; did you mean "{near[0]}"?' if near else ""
+                raise ConfigError(
+                    f'a route wants answers that violate "{wanted}", which the critic does not know{hint}',
+                    do=f"it knows: {', '.join(known)}",
+                )
 
 
 def context_of(recipes: Iterable[Recipe]) -> Context:
@@ -140,7 +171,7 @@ def staff_of(pipeline: Pipeline) -> Staff:
 
 def identity(pipeline: Pipeline, config: Instructed) -> dict[str, Any]:
     """What the texts of one model, or of recorded corrections, depend on: no URL, key, pace or price."""
-    found: dict[str, Any] = {"name": config.name, "max_asks": config.max_asks}
+    found: dict[str, Any] = {"name": config.name}
     if isinstance(config, AnnotatorConfig):
         found |= {"kind": config.kind, "weight": config.weight, "quota": config.quota}
         if config.kind == "recorded":
@@ -151,6 +182,7 @@ def identity(pipeline: Pipeline, config: Instructed) -> dict[str, Any]:
     more = {"extra_body", "protocol", "prompt_template", "max_tokens_name", "reported_as"}
     return {
         **found,
+        "max_asks": config.max_asks,
         "settings": [config.provider, config.model or config.name, config.sampling.model_dump()],
         "principles": told.principles_id,
         "template": told.template_id,

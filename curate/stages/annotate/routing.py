@@ -20,17 +20,17 @@ def plan(pairs: "pl.DataFrame", config: AnnotateConfig, seed: int) -> "pl.DataFr
     import polars as pl
 
     routes = _routes(pairs, config)
-    parts = [pl.DataFrame(schema={"row": pl.UInt32, "order": pl.List(pl.UInt8)})]
+    parts = [pl.DataFrame(schema={"row": pl.UInt32, "order": pl.List(pl.UInt8), "most": pl.Int32})]
     for number in sorted(set(routes.to_list())):
         rows = (routes == number).arg_true()
         ids = pairs["pair_id"].gather(rows)
-        parts.append(pl.DataFrame({"row": rows, "order": _ordered(ids, config, number, seed)}))
-    orders = pl.concat(parts).sort("row")["order"]
+        orders, most = _ordered(ids, config, number, seed)
+        parts.append(pl.DataFrame({"row": rows, "order": orders}).with_columns(pl.lit(most).alias("most")))
+    rows = pl.concat(parts).sort("row")
     is_overlap = uniforms(pairs["pair_id"], "overlap", seed) < config.overlap.share
-    return pl.DataFrame({"pair_id": pairs["pair_id"], "order": orders, "is_overlap": is_overlap}).select(
-        "pair_id",
-        "order",
-        pl.when("is_overlap").then(config.overlap.annotators).otherwise(1).cast(pl.UInt8).alias("wanted"),
+    wanted = pl.when("is_overlap").then(pl.min_horizontal("most", pl.lit(config.overlap.annotators))).otherwise(1)
+    return rows.with_columns(pairs["pair_id"], is_overlap.alias("is_overlap")).select(
+        "pair_id", "order", wanted.cast(pl.UInt8).alias("wanted")
     )
 
 
@@ -52,7 +52,7 @@ def within_quotas(planned: "pl.DataFrame", config: AnnotateConfig, seed: int) ->
         .rename({"order": "number"})
         .filter(pl.col("number").is_not_null())
     )
-    table = table.with_columns(pl.int_range(pl.len()).over("row").alias("rank"), pl.lit(0.0).alias("drawn"))
+    table = table.with_columns(pl.lit(0.0).alias("drawn"))
     for number in quotas:
         drawn = uniforms(table["pair_id"], f"quota {config.annotators[number].name}", seed)
         table = table.with_columns(pl.when(pl.col("number") == number).then(drawn).otherwise("drawn").alias("drawn"))
@@ -102,8 +102,11 @@ def _fits(pairs: "pl.DataFrame", route: RouteConfig) -> "pl.Series":
     )["fits"]
 
 
-def _ordered(ids: "pl.Series", config: AnnotateConfig, route: int, seed: int) -> "pl.Series":
-    """Numbers of the annotators of each pair of a route, the first to work first; those of weight 0 come last."""
+def _ordered(ids: "pl.Series", config: AnnotateConfig, route: int, seed: int) -> "tuple[pl.Series, int]":
+    """Numbers of the annotators of each pair of a route, the first to work first; those of weight 0 come last.
+
+    Also how many of them may work on one pair without a fallback.
+    """
     import polars as pl
 
     weights = {number: one.weight for number, one in enumerate(config.annotators)}
@@ -123,4 +126,4 @@ def _ordered(ids: "pl.Series", config: AnnotateConfig, route: int, seed: int) ->
             if places is None
             else places.list.eval(as_numbers).alias(column)
         )
-    return orders.select(pl.concat_list("drawn", "last").alias("order"))["order"]
+    return orders.select(pl.concat_list("drawn", "last").alias("order"))["order"], len(drawn)

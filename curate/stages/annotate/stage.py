@@ -2,12 +2,13 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from curate.asking.estimate import Estimate, dry_estimate
 from curate.asking.work import Ask
 from curate.config.model import Pipeline
 from curate.config.table import Bounds
+from curate.embed.space import settings_of
 from curate.gates.bounds import check_bounds, default_bounds
 from curate.gates.registry import find_gates
 from curate.identity import file_hash
@@ -15,14 +16,12 @@ from curate.ledger.journal import Ledger
 from curate.progress import Progress
 from curate.rules.registry import find_rules
 from curate.stages.annotate.correcting import NAME, Corrections, critic_ask
+from curate.stages.annotate.people import key_of_people
 from curate.stages.annotate.planning import ORDERS, planned
 from curate.stages.annotate.recipes import Staff, identity, staff_of
 from curate.stages.annotate.work import Work
 from curate.stages.preferences import key_of_preferences
 from curate.store.run import RunStore
-
-if TYPE_CHECKING:
-    pass
 
 VERSION = 3
 
@@ -30,13 +29,14 @@ VERSION = 3
 def key(pipeline: Pipeline, store: RunStore) -> dict[str, Any]:
     """The pairs' content, and of everybody who works here what the corrections and verdicts depend on."""
     config = pipeline.config.annotate
-    decisions = config.overlap.decisions
+    decisions, bounds = config.overlap.decisions, gate_bounds(pipeline)
     rules = find_rules(sorted({ORDERS, *(route.rule for route in config.routes if route.rule)}))
     return {
         "stage": NAME,
         "version": VERSION,
         "pairs": store.published("dedup").content("pairs"),
         **key_of_preferences(store),
+        **key_of_people(pipeline),
         "seed": pipeline.config.seed,
         "annotators": [identity(pipeline, one) for one in config.annotators],
         "critique": None if config.critique is None else identity(pipeline, config.critique),
@@ -48,22 +48,24 @@ def key(pipeline: Pipeline, store: RunStore) -> dict[str, Any]:
         "overlap": config.overlap.model_dump(exclude={"decisions"}),
         "decisions": file_hash(pipeline.path(decisions)) if decisions and pipeline.path(decisions).is_file() else None,
         "fallback": config.fallback,
-        "gates": {
-            name: [gate.version, bounds.model_dump()]
-            for (name, bounds), gate in zip(
-                gate_bounds(pipeline).items(), find_gates(gate_bounds(pipeline)).values(), strict=True
-            )
-        },
+        "gates": {name: [gate.version, bounds[name].model_dump()] for name, gate in find_gates(bounds).items()},
+        **({"embedding": settings_of(pipeline).describe()} if config.overlap.embed else {}),
         "max_copy_share": config.max_copy_share,
     }
 
 
 def gate_bounds(pipeline: Pipeline) -> dict[str, Bounds]:
-    """The bounds of every gate that judges: those of the configuration before each gate's own."""
+    """The bounds of every gate that judges: where the configuration names one end, the other is the gate's own.
+
+    Raises ConfigError at unknown gates, and at bounds that copies would leave.
+    """
     config = pipeline.config.annotate
     find_gates([*config.gates, *config.gates_off])
-    check_bounds(config.gates)
-    return {name: bounds for name, bounds in (default_bounds() | config.gates).items() if name not in config.gates_off}
+    found = default_bounds()
+    for name, bounds in config.gates.items():
+        found[name] = Bounds.model_validate(found[name].model_dump() | bounds.model_dump(exclude_none=True))
+    check_bounds(found)
+    return {name: bounds for name, bounds in found.items() if name not in config.gates_off}
 
 
 def run(pipeline: Pipeline, store: RunStore, key: dict[str, Any], progress: Progress) -> None:
@@ -91,9 +93,9 @@ def dry_run(pipeline: Pipeline, store: RunStore) -> list[Estimate]:
         staff = staff_of(pipeline)
         try:
             with Ledger(ledger) as known:
-                plan, _ = planned(pipeline, store, staff, known)
+                tasks = planned(pipeline, store, staff, known).tasks
             critic = [critic_ask(staff, store)] if staff.critic is not None else []
-            yield staff, [*critic, *Corrections(pipeline.config.annotate, staff, plan).asks(store)]
+            yield staff, [*critic, *Corrections(pipeline.config.annotate, staff, tasks).asks(store)]
         finally:
             await staff.close()
 

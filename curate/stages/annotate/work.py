@@ -12,8 +12,10 @@ from curate.config.table import Bounds
 from curate.gates.registry import find_gates
 from curate.identity import content_ids
 from curate.ledger.journal import Ledger
+from curate.ledger.labels import LabelBook
 from curate.progress import Progress
-from curate.stages.annotate.correcting import NAME, Corrected, Corrections, critic_ask
+from curate.stages.annotate.correcting import NAME, Corrected, Corrections, Rulings, critic_ask
+from curate.stages.annotate.people import CORRECT
 from curate.stages.annotate.planning import planned, preferred_texts, suspicious
 from curate.stages.annotate.recipes import Staff, context_of, staff_of
 from curate.store.run import Draft, RunStore
@@ -25,10 +27,8 @@ if TYPE_CHECKING:
     from curate.stages.annotate.deciding import Decided
     from curate.stages.annotate.measuring import Embed
 
-HARMLESS = "harmless"
-"""Rules of this principle, when broken, flag an answer: a refusal may then be its correction."""
 WAITING = ("pair_id", "annotator", "reason")
-CORRECT, ADJUDICATE = "correct", "adjudicate"
+ADJUDICATE = "adjudicate"
 
 
 class Work:
@@ -48,13 +48,15 @@ class Work:
         self._staff = staff_of(pipeline)
         self._bounds = bounds
         self._measured: list[pl.DataFrame] = []
+        self._decisions = _decisions(pipeline)
 
     def criticise(self) -> None:
         """Ask the critic about every pair, plan who corrects what, and write the critic's verdicts."""
         if self._staff.critic is not None:
             self._ask([critic_ask(self._staff, self._store)])
-        self._planned, verdicts = planned(self._pipeline, self._store, self._staff, self._ledger)
-        for some in verdicts:
+        plan = planned(self._pipeline, self._store, self._staff, self._ledger)
+        self._planned, self._flags = plan.tasks, plan.flags
+        for some in plan.verdicts:
             self._draft.write("verdicts", some)
 
     def correct(self) -> None:
@@ -65,7 +67,7 @@ class Work:
         from curate.stages.annotate.measuring import unwritten
         from schemas.tables import Failures
 
-        corrections = Corrections(self._config, self._staff, self._planned)
+        corrections = Corrections(self._config, self._staff, self._planned, self._rulings())
         self._ask(corrections.asks(self._store))
         gates, context = find_gates(self._bounds), context_of(self._staff.recipes.values())
         self._waiting = self._tasks = 0
@@ -78,7 +80,8 @@ class Work:
             failures = pl.DataFrame(corrected.failures, schema=Failures.create_empty().schema, orient="row")
             self._draft.write("verdicts", suspicious(pairs, context.marks))
             self._draft.write("candidates", candidates)
-            self._draft.write("scores", score(self._with_flags(_rows(pairs, candidates)), gates, context))
+            flagged = _rows(pairs, candidates).join(self._flags, on="pair_id", how="left", maintain_order="left")
+            self._draft.write("scores", score(flagged, gates, context))
             self._draft.write("failures", failures)
             self._draft.write("waiting", waiting)
             self._measured.append(unwritten(failures, waiting))
@@ -150,6 +153,13 @@ class Work:
 
         run_calls(asked())
 
+    def _rulings(self) -> Rulings:
+        """What people said, where somebody asked them."""
+        if all(chain is not None for chain in self._staff.annotators):
+            return {}
+        with LabelBook(self._pipeline.workdir / "ledger.sqlite") as book:
+            return book.rulings()
+
     def _candidates(self, pairs: "pl.DataFrame", corrected: Corrected) -> "pl.DataFrame":
         """All corrections of some pairs, in the order of the pairs."""
         import polars as pl
@@ -173,14 +183,6 @@ class Work:
             .drop("row")
         )
 
-    def _with_flags(self, rows: "pl.DataFrame") -> "pl.DataFrame":
-        """Whether the critic found a rule of harmlessness broken; null where there is no critique."""
-        import polars as pl
-
-        is_harm = pl.element().str.starts_with(HARMLESS)
-        flags = self._planned.select("pair_id", pl.col("violations").list.eval(is_harm).list.any().alias("is_flagged"))
-        return rows.join(flags, on="pair_id", how="left", maintain_order="left")
-
     def _shards(self) -> "Iterator[tuple[pl.DataFrame, pl.DataFrame]]":
         """Candidates with their pairs, and the gates' verdicts, shard by shard."""
         import polars as pl
@@ -202,12 +204,11 @@ class Work:
         from curate.stages.annotate.comparing import preferences
         from curate.stages.annotate.deciding import decide, without
 
-        chosen = _decisions(self._pipeline)
         judge = self._staff.judge
         for rows, gates in self._shards():
             past = without(rows, gates)
             said = {} if judge is None else preferences(past, judge, self._ledger, is_between=self._is_between)
-            yield rows, decide(rows, gates, said, self._config, chosen)
+            yield rows, decide(rows, gates, said, self._config, self._decisions)
 
     def _embed(self) -> "Embed | None":
         if not self._config.overlap.embed:

@@ -21,7 +21,18 @@ def pairs(*rows: tuple) -> pl.DataFrame:
 
 def corrections(*texts: tuple[int, str], annotator: str = "hand") -> pl.DataFrame:
     rows = [
-        (content_id("correction", n, annotator), content_id("pair", n), annotator, "model", text, None, None, None, None, None)
+        (
+            content_id("correction", n, annotator),
+            content_id("pair", n),
+            annotator,
+            "model",
+            text,
+            None,
+            None,
+            None,
+            None,
+            None,
+        )
         for n, text in texts
     ]
     return pl.DataFrame(rows, schema=Corrections.create_empty().schema, orient="row")

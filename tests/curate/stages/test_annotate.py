@@ -192,7 +192,7 @@ def test_an_annotator_over_its_budget_leaves_its_pairs_to_the_next(two):
 
 def test_an_annotator_that_is_down_leaves_its_pairs_to_the_next(two, server):
     made = two(annotate={"fallback": True})
-    server.faults = [(401, {}, {"error": {"message": "Incorrect API key provided"}})] * 500
+    server.faults = [(401, {}, b'{"error": {"message": "Incorrect API key provided"}}')] * 500
     annotate(made)
     corrections = table(made, "corrections")
     assert set(corrections["annotator"]) == {"llama2-70b"}
@@ -204,7 +204,7 @@ def test_an_annotator_that_is_down_leaves_its_pairs_to_the_next(two, server):
 
 def test_without_a_fallback_an_annotator_that_is_down_stops_the_stage(two, server):
     made = two()
-    server.faults = [(401, {}, {"error": {"message": "Incorrect API key provided"}})] * 500
+    server.faults = [(401, {}, b'{"error": {"message": "Incorrect API key provided"}}')] * 500
     with pytest.raises(StageError, match="gpt-4"):
         annotate(made)
 

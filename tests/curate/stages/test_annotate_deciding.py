@@ -6,6 +6,8 @@ import polars as pl
 import pytest
 
 from curate.config.reading import read_pipeline
+from curate.config.table import Bounds
+from curate.stages.annotate.stage import gate_bounds
 from curate.store.run import RunStore
 from schemas.errors import ConfigError, SourceError, StageError
 from tests.conftest import lines, published_hashes
@@ -97,6 +99,17 @@ def test_what_the_critic_finds_routes_pairs_to_people(tmp_path, server, second):
     assert table(made, "corrections").height == 5
 
 
+def test_a_route_by_a_rule_that_the_critic_does_not_know_is_told(tmp_path, server, second):
+    tables = {
+        "critique": critic(second, lambda _: True),
+        "routes": [{"annotators": ["a"], "violates": "harmless.selfharm"}],
+    }
+    made = pipeline(tmp_path, [served_by(server, "a")], tables=tables)
+    with pytest.raises(ConfigError, match='violate "harmless.selfharm".*did you mean "harmless.self_harm"'):
+        annotate(made)
+    assert second.asked.total() == 0
+
+
 def test_a_critic_who_cannot_be_read_holds_nobody_up_and_is_counted(tmp_path, server, second):
     replies(server, less)
     one = critic(second, lambda _: True, max_asks=2)
@@ -136,6 +149,12 @@ def test_a_gate_can_be_switched_off_and_bounds_be_ones_own(tmp_path, server):
     annotate(read_pipeline(file))
     assert "size.ratio" not in RunStore(made.workdir).published("annotate").dropped_by
     assert server.asked.total() == 8
+
+
+def test_one_end_of_a_bound_leaves_the_other_as_it_is(tmp_path, server):
+    made = pipeline(tmp_path, [served_by(server, "gpt-4")], annotate={"gates": {"size.ratio": {"max": 5.0}}})
+    assert gate_bounds(made)["size.ratio"] == Bounds(min=0.1, max=5.0)
+    assert gate_bounds(made)["edit.share"] == Bounds(max=0.95)
 
 
 def test_an_unknown_gate_is_told(tmp_path, server):
@@ -230,6 +249,7 @@ def test_a_person_picks_and_until_then_the_pair_waits(tmp_path, server, second):
     made = pipeline(tmp_path, two(server, second), tables={"overlap": overlap})
     with pytest.raises(SourceError, match="there is no file decisions.jsonl"):
         annotate(made)
+    assert server.asked.total() == 0
     pairs = RunStore(made.workdir).table("dedup", "pairs").collect()["pair_id"].to_list()
     chosen = {pair_id: "ab"[number % 2] for number, pair_id in enumerate(pairs)}
     rows = [{"pair_id": pair_id, "annotator": name} for pair_id, name in chosen.items()]

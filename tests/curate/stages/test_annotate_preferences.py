@@ -90,6 +90,16 @@ def test_another_chosen_text_makes_annotate_stale(tmp_path):
     assert "Only guide dogs may come in." in texts.to_list()
 
 
+def test_a_critic_reads_pairs_of_preference_data_too(tmp_path, server):
+    server.answer = lambda _: "<violations></violations>"
+    critique = f'[pipelines.p.annotate.critique]\nprovider = "openai"\nbase_url = "{server.url}/v1"\n'
+    made = preferring(tmp_path, trained("pairs.jsonl", *ROWS), more=RELEASE + critique)
+    for stage in ("filter", "generate", "dedup", "annotate"):
+        run_stage(made, stage, lambda _: None, again=False)
+    assert server.asked.total() == 4
+    assert RunStore(made.workdir).published("annotate").tagged_by == {"critique.clean": 4}
+
+
 def test_gates_judge_what_was_chosen_too(tmp_path):
     faulty = [(*row[:2], f"Here is the corrected answer:\n\n{row[2]}") for row in ROWS[:2]]
     made = preferring(tmp_path, trained("pairs.jsonl", *faulty, *ROWS[2:]), more=RELEASE)

@@ -1,0 +1,156 @@
+"""Calls to a Label Studio server: each sent once, never repeated; what went wrong is one of our errors.
+
+The SDK does the tokens (personal ones are refreshed, legacy ones sent as they are); bodies stay plain JSON, since its
+typed models refuse annotations that the server accepts.
+"""
+
+import json
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from schemas.errors import CurateError, MissingExtraError
+
+TIMEOUT_S = 120.0
+PAGE_TASKS = 500
+"""Tasks of one page of a listing."""
+ID_PAGE_TASKS = 5_000
+
+
+class LabelStudioError(CurateError):
+    """The server cannot be used: the words tell why and what to do."""
+
+
+class LabelStudioBusyError(LabelStudioError):
+    """A call broke or timed out: what it asked for may have been done."""
+
+
+class LabelStudio:
+    """One server, one token. Raises MissingExtraError without the SDK."""
+
+    def __init__(self, url: str, token: str, timeout_s: float = TIMEOUT_S) -> None:
+        try:
+            from label_studio_sdk import LabelStudio as Client
+            from label_studio_sdk.core.api_error import ApiError
+        except ImportError as error:
+            raise MissingExtraError("people in Label Studio", "label-studio-sdk", "label-studio") from error
+        self.url = url.rstrip("/")
+        self._api_error = ApiError
+        try:
+            self._client = Client(base_url=self.url, api_key=token, max_retries=0, timeout=timeout_s)
+        except ApiError as error:
+            raise self._refused(error.status_code or 401, "", str(error.body)) from error
+
+    def whoami(self) -> dict[str, Any]:
+        """The token's user. Raises LabelStudioError."""
+        found: dict[str, Any] = self._json("GET", "api/current-user/whoami")
+        return found
+
+    def is_on_sqlite(self) -> bool | None:
+        """Whether the server keeps its data in SQLite, which is for one annotator; None where it does not tell."""
+        found = self._json("GET", "api/version")
+        engine = str(found.get("database", "")) if isinstance(found, dict) else ""
+        return "sqlite" in engine.lower() if engine else None
+
+    def projects(self, title: str) -> list[dict[str, Any]]:
+        """All projects of this title."""
+        found = self._json("GET", "api/projects", params={"title": title, "page_size": 100})
+        rows = found.get("results", []) if isinstance(found, dict) else found
+        return [row for row in rows if row.get("title") == title]
+
+    def create_project(self, title: str, screen: str, instruction: str, overlap: int) -> dict[str, Any]:
+        """Make a project; overlap: annotations that each task wants."""
+        body = {
+            "title": title,
+            "label_config": screen,
+            "expert_instruction": instruction,
+            "show_instruction": True,
+            "show_collab_predictions": True,
+            "show_skip_button": True,
+            "enable_empty_annotation": False,
+            "maximum_annotations": overlap,
+            "sampling": "Sequential sampling",
+        }
+        found: dict[str, Any] = self._json("POST", "api/projects", body=body)
+        return found
+
+    def project(self, project_id: int) -> dict[str, Any]:
+        """One project, with its label configuration and counts."""
+        found: dict[str, Any] = self._json("GET", f"api/projects/{int(project_id)}")
+        return found
+
+    def import_tasks(self, project_id: int, tasks: Sequence[dict[str, Any]]) -> None:
+        """Add tasks. After an error they may be there: list before anything is sent again."""
+        self._json("POST", f"api/projects/{int(project_id)}/import", body=list(tasks))
+
+    def delete_task(self, task_id: int) -> None:
+        """Remove a task with its annotations."""
+        self._json("DELETE", f"api/tasks/{int(task_id)}")
+
+    def task_marks(self, project_id: int) -> list[tuple[int, str, int]]:
+        """Id, uid and count of annotations of every task of a project."""
+        fields = {"include": "id,meta,total_annotations"}
+        return [
+            (int(row["id"]), str((row.get("meta") or {}).get("uid", "")), int(row.get("total_annotations") or 0))
+            for row in self._pages(project_id, ID_PAGE_TASKS, fields)
+        ]
+
+    def changed_tasks(self, project_id: int, since: str | None) -> Iterator[dict[str, Any]]:
+        """Tasks whose annotations changed after a time (ISO 8601, UTC), or all that were touched, with annotations."""
+        query: dict[str, Any] = {"filters": {"conjunction": "and", "items": []}}
+        if since is not None:
+            query["filters"]["items"].append(
+                {"filter": "filter:tasks:updated_at", "operator": "greater", "type": "Datetime", "value": since}
+            )
+        fields = {"fields": "all", "query": json.dumps(query), "include": "id,meta,data,annotations,drafts,updated_at"}
+        yield from self._pages(project_id, PAGE_TASKS, fields)
+
+    def _pages(self, project_id: int, size: int, fields: dict[str, Any]) -> Iterator[dict[str, Any]]:
+        page = 1
+        while True:
+            params = {"project": int(project_id), "page": page, "page_size": size, "resolve_uri": False, **fields}
+            found = self._json("GET", "api/tasks", params=params)
+            rows = found["tasks"]
+            yield from rows
+            if len(rows) < size:
+                return
+            page += 1
+
+    def _json(self, method: str, path: str, body: Any = None, params: dict[str, Any] | None = None) -> Any:
+        """One call, once. Raises LabelStudioError, LabelStudioBusyError where it may have acted."""
+        import httpx
+
+        try:
+            response = self._client._client_wrapper.httpx_client.request(path, method=method, json=body, params=params)
+        except httpx.ConnectError as error:
+            raise LabelStudioError(
+                f"no Label Studio answers at {self.url}: {error}",
+                do="start it (make label-studio), or correct annotate.label_studio.url",
+            ) from error
+        except (httpx.HTTPError, OSError) as error:
+            raise LabelStudioBusyError(
+                f"{self.url}: {method} {path} broke: {type(error).__name__}: {error}", do="run the same command again"
+            ) from error
+        except self._api_error as error:
+            raise self._refused(error.status_code or 0, path, str(error.body)) from error
+        if response.status_code >= 300:
+            raise self._refused(response.status_code, path, response.text)
+        if not response.content:
+            return None
+        try:
+            return response.json()
+        except ValueError as error:
+            raise LabelStudioError(
+                f"{self.url} answers {path} with something else than JSON", do="is this address a Label Studio?"
+            ) from error
+
+    def _refused(self, status: int, path: str, words: str) -> LabelStudioError:
+        told = f"{self.url} answers {path} with {status}: {' '.join(words.split())[:200]}"
+        if status == 401:
+            return LabelStudioError(told, do="the token is wrong or of a kind that is switched off: see its variable")
+        if status == 403:
+            return LabelStudioError(told, do="this user may not do that: use the token of an administrator")
+        if status == 404:
+            return LabelStudioError(told, do="was it deleted there? or is this address no Label Studio?")
+        if status >= 500 or status == 429:
+            return LabelStudioBusyError(told, do="look at the server's log, then run the same command again")
+        return LabelStudioError(told, do="docs/label-studio.md tells which versions work")

@@ -1,0 +1,73 @@
+"""Tasks as Label Studio takes them: what a person is shown, and the draft as a prediction, which autosaves. Pure."""
+
+import difflib
+import html
+import re
+from dataclasses import dataclass
+from typing import Any
+
+from annotators.model import dialogue
+from schemas.records import CorrectionTask
+
+DRAFT = "draft"
+WORD = re.compile(r"\s+|\w+|[^\w\s]")
+MOST_DIFFED = 25_000_000
+"""Words of one text times those of the other: more would take minutes, so the draft is shown as one change."""
+
+
+@dataclass(frozen=True)
+class PersonTask:
+    """One pair for one person to correct. uid: its name in our ledger and in the task's `meta`, never the server's id.
+
+    draft: where the correction begins, a model's or the answer itself.
+    """
+
+    uid: str
+    pair_id: str
+    question: str
+    answer: str
+    draft: str
+
+
+def shown_question(task: CorrectionTask) -> str:
+    """The question after its earlier turns."""
+    return dialogue(task.question, task.turns)
+
+
+def as_json(task: PersonTask) -> dict[str, Any]:
+    """The task for the import endpoint. Texts are data of escaping tags; `diff` is HTML that we escaped ourselves.
+
+    The draft is a prediction: a text area filled by `value` never autosaves, and a reload would lose the edit.
+    """
+    value = {"text": [task.draft]}
+    area = {"from_name": "correction", "to_name": "answer", "type": "textarea", "value": value}
+    return {
+        "data": {"question": task.question, "answer": task.answer, "diff": diff_html(task.answer, task.draft)},
+        "meta": {"uid": task.uid},
+        "predictions": [{"model_version": DRAFT, "result": [area]}],
+    }
+
+
+def diff_html(answer: str, draft: str) -> str:
+    """What turns the answer into the draft, word by word; every character of both is escaped."""
+    if answer == draft:
+        return "<p>The draft is the answer itself.</p>"
+    before, after = WORD.findall(answer), WORD.findall(draft)
+    if len(before) * len(after) > MOST_DIFFED:
+        return _marked("del", before) + _marked("ins", after)
+    pieces = []
+    matcher = difflib.SequenceMatcher(None, before, after, autojunk=False)
+    for what, start, end, new_start, new_end in matcher.get_opcodes():
+        if what == "equal":
+            pieces.append(_escaped(before[start:end]))
+        else:
+            pieces.append(_marked("del", before[start:end]) + _marked("ins", after[new_start:new_end]))
+    return "".join(pieces)
+
+
+def _marked(tag: str, words: list[str]) -> str:
+    return f"<{tag}>{_escaped(words)}</{tag}>" if words else ""
+
+
+def _escaped(words: list[str]) -> str:
+    return html.escape("".join(words)).replace("\n", "<br>")

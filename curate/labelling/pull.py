@@ -1,0 +1,138 @@
+"""Pull: what people did since the last pull, each annotation validated, every version kept, nothing taken twice."""
+
+import hashlib
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from typing import Any
+
+from annotators.label_studio.client import LabelStudio
+from annotators.label_studio.results import WrongAnnotationError, read_annotation
+from curate.identity import content_id
+from curate.ledger.labels import DELETED, DONE, QUARANTINED, SKIPPED, Annotation, LabelBook, PlannedTask
+
+OVERLAP = timedelta(seconds=120)
+"""A pull looks back this much behind its cursor: clocks differ, and a transaction may become visible late."""
+
+
+@dataclass(frozen=True)
+class Pulled:
+    """What a pull brought from one project: versions that are new, and of the project as it is now, counts by state."""
+
+    title: str
+    new: int
+    deleted_tasks: int
+
+
+def pull(
+    server: LabelStudio, book: LabelBook, say: Callable[[str], None], *, pseudonymous: bool, whole: bool = False
+) -> list[Pulled]:
+    """Bring everything new of every project into the ledger. whole: look at all tasks, not only at changed ones."""
+    pulled = []
+    for title, project_id, cursor in book.projects(server.url):
+        since = None if whole or cursor is None else _earlier(cursor)
+        tasks = book.tasks(title)
+        changed = list(server.changed_tasks(project_id, since))
+        annotations = [one for task in changed for one in _annotations(task, tasks, server.url, pseudonymous)]
+        gone = _gone(book, title, changed, annotations)
+        there = {uid: task_id for task_id, uid, _ in server.task_marks(project_id) if uid in tasks}
+        orphans = _orphans(book, title, there, {one.annotation_id for one in annotations})
+        newest = max((str(task["updated_at"]) for task in changed if task.get("updated_at")), default=cursor)
+        new = book.keep(title, [*annotations, *gone, *orphans], newest)
+        deleted = book.seen(title, there)
+        pulled.append(Pulled(title, new, deleted))
+        say(f"{title}: {new:,} new" + (f", {deleted:,} tasks were deleted there" if deleted else ""))
+    return pulled
+
+
+def _annotations(
+    task: dict[str, Any], known: dict[str, PlannedTask], url: str, pseudonymous: bool
+) -> Iterator[Annotation]:
+    uid = str((task.get("meta") or {}).get("uid", ""))
+    planned = known.get(uid)
+    for found in _once(task.get("annotations") or []):
+        yield _annotation(found, task, planned, url, pseudonymous)
+
+
+def _once(annotations: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Repeats by one person with the same regions count once, the first: a repeated POST made them."""
+    found: dict[str, dict[str, Any]] = {}
+    for one in sorted(annotations, key=lambda one: int(one["id"])):
+        regions = sorted(str(region.get("id")) for region in one.get("result") or [] if isinstance(region, dict))
+        found.setdefault(json.dumps([_user(one.get("completed_by")), regions, one.get("result")], sort_keys=True), one)
+    return list(found.values())
+
+
+def _annotation(
+    found: dict[str, Any], task: dict[str, Any], planned: PlannedTask | None, url: str, pseudonymous: bool
+) -> Annotation:
+    person = _name(found.get("completed_by"), url, pseudonymous)
+    kept = {name: found.get(name) for name in ("result", "was_cancelled")} | {"data": task.get("data")}
+    read = Annotation(
+        annotation_id=int(found["id"]),
+        uid=None if planned is None else planned.uid,
+        remote_task_id=int(task["id"]),
+        state=QUARANTINED,
+        person=person,
+        editor=_name(found.get("updated_by"), url, pseudonymous) or person,
+        lead_time_s=_seconds(found.get("lead_time")),
+        updated_at=str(found.get("updated_at") or ""),
+        raw=json.dumps(kept, sort_keys=True).encode("ascii"),
+    )
+    if planned is None:
+        return replace(read, why="its task has no uid of ours")
+    data = task.get("data") or {}
+    if content_id("data", data.get("question"), data.get("answer")) != planned.data_hash:
+        return replace(read, why="the task's question or answer was changed there")
+    if found.get("was_cancelled"):
+        return replace(read, state=SKIPPED)
+    if person is None:
+        return replace(read, why="no user wrote it")
+    try:
+        said = read_annotation(found.get("result"), planned.answer, planned.draft)
+    except WrongAnnotationError as error:
+        return replace(read, why=str(error))
+    return replace(read, state=DONE, verdict=said.verdict, text=said.text, reasons=said.reasons, ratings=said.ratings)
+
+
+def _gone(
+    book: LabelBook, title: str, changed: list[dict[str, Any]], annotations: list[Annotation]
+) -> Iterator[Annotation]:
+    """Annotations that we know on tasks that changed, and that are not there any more."""
+    looked_at = {int(task["id"]) for task in changed}
+    there = {one.annotation_id for one in annotations}
+    for annotation_id, (task_id, uid) in book.living(title).items():
+        if task_id in looked_at and annotation_id not in there:
+            yield Annotation(annotation_id, uid, task_id, DELETED, "the annotation was deleted there")
+
+
+def _orphans(book: LabelBook, title: str, there: dict[str, int], seen: set[int]) -> Iterator[Annotation]:
+    """Annotations that we know whose task is not there any more."""
+    tasks = set(there.values())
+    for annotation_id, (task_id, uid) in book.living(title).items():
+        if task_id not in tasks and annotation_id not in seen and uid is not None:
+            yield Annotation(annotation_id, uid, task_id, DELETED, "its task was deleted there")
+
+
+def _name(user: Any, url: str, pseudonymous: bool) -> str | None:
+    """Who it was: a pseudonym that stays the same on one server, or the id and mail address that the server tells."""
+    number = _user(user)
+    if number is None:
+        return None
+    if pseudonymous:
+        return f"person-{hashlib.sha256(f'{url} {number}'.encode()).hexdigest()[:8]}"
+    return str(user.get("email") or number) if isinstance(user, dict) else str(number)
+
+
+def _user(user: Any) -> int | None:
+    number = user.get("id") if isinstance(user, dict) else user
+    return number if type(number) is int else None
+
+
+def _seconds(lead_time: Any) -> float | None:
+    return float(lead_time) if isinstance(lead_time, int | float) and lead_time >= 0 else None
+
+
+def _earlier(cursor: str) -> str:
+    return (datetime.fromisoformat(cursor) - OVERLAP).isoformat().replace("+00:00", "Z")
