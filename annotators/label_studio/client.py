@@ -8,16 +8,12 @@ import json
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from schemas.errors import CurateError, MissingExtraError
+from schemas.errors import LabelStudioError, MissingExtraError
 
 TIMEOUT_S = 120.0
 PAGE_TASKS = 500
 """Tasks of one page of a listing."""
 ID_PAGE_TASKS = 5_000
-
-
-class LabelStudioError(CurateError):
-    """The server cannot be used: the words tell why and what to do."""
 
 
 class LabelStudioBusyError(LabelStudioError):

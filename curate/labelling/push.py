@@ -4,10 +4,11 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from annotators.label_studio.client import LabelStudio, LabelStudioBusyError, LabelStudioError
+from annotators.label_studio.client import LabelStudio, LabelStudioBusyError
 from annotators.label_studio.screen import SCREEN
 from annotators.label_studio.tasks import PersonTask, as_json
 from curate.ledger.labels import LabelBook
+from schemas.errors import LabelStudioError
 
 PAUSE_S = 1.0
 STABLE_LOOKS = 2

@@ -1,0 +1,60 @@
+"""A pipeline with people behind a real Label Studio, and hands that work there as people's browsers do."""
+
+import json
+from pathlib import Path
+from typing import Any
+from urllib.request import Request, urlopen
+
+from annotators.label_studio.local import Server
+
+from curate.config.model import Pipeline
+from tests.curate.stages.annotating import pipeline
+
+
+class Hands:
+    """One user of the server, by its token."""
+
+    def __init__(self, url: str, token: str) -> None:
+        self._url, self._token = url, token
+
+    def call(self, method: str, path: str, body: Any = None) -> Any:
+        """One call; its JSON."""
+        data = None if body is None else json.dumps(body).encode()
+        headers = {"Authorization": f"Token {self._token}", "Content-Type": "application/json"}
+        with urlopen(Request(self._url + path, data=data, headers=headers, method=method), timeout=60) as response:
+            content = response.read()
+        return json.loads(content) if content else None
+
+    def tasks(self, project_id: int) -> list[dict[str, Any]]:
+        """Every task of a project, with its annotations."""
+        found = self.call("GET", f"/api/tasks?project={project_id}&page_size=10000&fields=all")
+        return found["tasks"]
+
+    def annotate(self, task_id: int, result: list[dict[str, Any]], **more: Any) -> int:
+        """Submit an annotation; its id."""
+        body = {"result": result, "lead_time": 12.5, **more}
+        return int(self.call("POST", f"/api/tasks/{task_id}/annotations/", body)["id"])
+
+    def change(self, annotation_id: int, result: list[dict[str, Any]]) -> None:
+        """Change an annotation after it was submitted."""
+        self.call("PATCH", f"/api/annotations/{annotation_id}/", {"result": result})
+
+
+def ruled(verdict: str, text: str | None = None) -> list[dict[str, Any]]:
+    """The result of a person who chose a verdict and wrote a text."""
+    found = [{"from_name": "verdict", "to_name": "answer", "type": "choices", "value": {"choices": [verdict]}}]
+    if text is not None:
+        area = {"from_name": "correction", "to_name": "answer", "type": "textarea", "value": {"text": [text]}}
+        found.append(area)
+    return found
+
+
+def peopled(folder: Path, server: Server, name: str, pairs: Any = 6, **settings: Any) -> Pipeline:
+    """A pipeline of this name (projects are named by it) whose pairs all go to people on the server."""
+    made = pipeline(
+        folder,
+        [{"name": "team", "kind": "people"}],
+        pairs,
+        tables={"label_studio": {"url": server.url, "token_env": "TEST_LABEL_STUDIO_TOKEN", **settings}},
+    )
+    return made.model_copy(update={"name": name})

@@ -1,0 +1,228 @@
+"""People's work over a real Label Studio: each task once, each ruling once, whatever breaks on the way."""
+
+import polars as pl
+import pytest
+
+from curate.ledger.labels import LabelBook
+from curate.pipeline import run_stage
+from curate.stages.annotate.people import pull_work, push_tasks
+from curate.store.run import RunStore
+from schemas.errors import ConfigError, LabelStudioError
+from tests.curate.stages.peopling import Hands, peopled, ruled
+
+HOSTILE = "<script>document.title='hacked'</script><img src=http://127.0.0.1:9/x.png> <iframe src='//x'> &amp; {{x}}"
+
+
+@pytest.fixture
+def work(label_studio, tmp_path, monkeypatch, request):
+    """Makes a pipeline, annotated once so that its pairs wait, and gives it with the hands of the administrator."""
+    monkeypatch.setenv("TEST_LABEL_STUDIO_TOKEN", label_studio.account.token)
+
+    def make(pairs=6, **settings):
+        name = f"t{abs(hash(request.node.name)) % 10**8}"
+        made = peopled(tmp_path, label_studio, name, pairs, **settings)
+        annotate(made)
+        return made, Hands(label_studio.url, label_studio.account.token)
+
+    return make
+
+
+def annotate(made):
+    run_stage(made, "annotate", lambda _: None, again=False)
+    return RunStore(made.workdir).published("annotate")
+
+
+def push(made):
+    return push_tasks(made, RunStore(made.workdir), lambda _: None)
+
+
+def pull(made, **keys):
+    return pull_work(made, lambda _: None, **keys)
+
+
+def book(made):
+    return LabelBook(made.workdir / "ledger.sqlite")
+
+
+def table(made, name):
+    return RunStore(made.workdir).table("annotate", name).collect()
+
+
+def project_of(made) -> int:
+    with book(made) as opened:
+        (one,) = opened.counts()
+    return one["remote_id"]
+
+
+def test_a_run_pushes_what_waits_and_a_second_push_sends_nothing(work):
+    made, hands = work()
+    tasks = hands.tasks(project_of(made))
+    assert len(tasks) == 6
+    (again,) = push(made)
+    assert (again.tasks, again.sent, again.removed) == (6, 0, 0)
+    assert len(hands.tasks(project_of(made))) == 6
+    assert {task["data"]["question"] for task in tasks} == set(
+        RunStore(made.workdir).table("dedup", "pairs").collect()["question"]
+    )
+
+
+def test_what_people_wrote_becomes_corrections_and_copies_are_the_answer(work):
+    made, hands = work()
+    tasks = hands.tasks(project_of(made))
+    for number, task in enumerate(tasks):
+        verdict = ("minor", "fine", "reject")[number % 3]
+        hands.annotate(task["id"], ruled(verdict, task["data"]["answer"] + " Yes." if verdict == "minor" else None))
+    published = annotate(made)
+    rows = published.accounting
+    assert (rows.rows_in, rows.kept, rows.failed, rows.waiting) == (6, 4, 2, 0)
+    assert published.failed_by == {"rejected": 2}
+    pairs = RunStore(made.workdir).table("dedup", "pairs").collect()
+    joined = table(made, "corrections").join(pairs, on="pair_id")
+    assert (joined["text"] == joined["answer"]).sum() == 2
+    assert joined["text"].str.ends_with(" Yes.").sum() == 2
+    assert set(joined["annotator_kind"]) == {"person"}
+    assert set(joined["seconds_spent"]) == {12.5}
+    assert joined["task_id"].str.contains(r":person-[0-9a-f]{8}$").all()
+
+
+def test_an_edit_after_a_pull_is_a_new_version_and_counts(work):
+    made, hands = work(pairs=1)
+    (task,) = hands.tasks(project_of(made))
+    annotation = hands.annotate(task["id"], ruled("minor", "First text of a person."))
+    annotate(made)
+    hands.change(annotation, ruled("major", "Second text of a person."))
+    annotate(made)
+    assert table(made, "candidates")["text"].to_list() == ["Second text of a person."]
+    with book(made) as opened:
+        rows = opened._all("SELECT version, text FROM label_annotations ORDER BY version", ())
+    assert [tuple(row) for row in rows] == [(1, "First text of a person."), (2, "Second text of a person.")]
+    (again,) = pull(made)
+    assert again.new == 0
+
+
+def test_what_cannot_be_used_is_in_quarantine_with_the_reason(work):
+    made, hands = work(pairs=3)
+    one, two, three = hands.tasks(project_of(made))
+    hands.annotate(one["id"], ruled("splendid", "Text."))
+    wrong = {"from_name": "notes", "to_name": "answer", "type": "textarea", "value": {"text": ["x"]}}
+    hands.annotate(two["id"], [*ruled("minor", "Text."), wrong])
+    hands.annotate(three["id"], ruled("minor"))
+    accounting = annotate(made).accounting
+    assert (accounting.kept, accounting.waiting) == (0, 3)
+    with book(made) as opened:
+        reasons = {row["why"] for row in opened.quarantine()}
+    assert reasons == {
+        "unknown verdict 'splendid'",
+        "a result of the unknown control 'notes'",
+        "minor without a correction",
+    }
+
+
+def test_a_changed_question_is_noticed(work):
+    made, hands = work(pairs=1)
+    (task,) = hands.tasks(project_of(made))
+    hands.call("PATCH", f"/api/tasks/{task['id']}/", {"data": task["data"] | {"answer": "Another answer."}})
+    hands.annotate(task["id"], ruled("fine"))
+    assert annotate(made).accounting.waiting == 1
+    with book(made) as opened:
+        assert opened.quarantine()[0]["why"] == "the task's question or answer was changed there"
+
+
+def test_skipped_and_deleted_work_waits_again(work):
+    made, hands = work(pairs=2)
+    one, two = hands.tasks(project_of(made))
+    hands.annotate(one["id"], [], was_cancelled=True)
+    annotation = hands.annotate(two["id"], ruled("minor", "A text that is soon gone."))
+    assert annotate(made).accounting.kept == 1
+    hands.call("DELETE", f"/api/annotations/{annotation}/")
+    pull(made, whole=True)
+    assert annotate(made).accounting.waiting == 2
+    with book(made) as opened:
+        (counts,) = opened.counts()
+    assert (counts["skipped"], counts["deleted"], counts["done"]) == (1, 1, 0)
+
+
+def test_a_deleted_task_is_pushed_again_and_its_ruling_no_more_counts(work):
+    made, hands = work(pairs=2)
+    one, _ = hands.tasks(project_of(made))
+    hands.annotate(one["id"], ruled("minor", "A text that is soon gone."))
+    assert annotate(made).accounting.kept == 1
+    hands.call("DELETE", f"/api/tasks/{one['id']}/")
+    assert annotate(made).accounting.waiting == 2
+    assert len(hands.tasks(project_of(made))) == 2
+
+
+def test_two_people_on_one_task_are_one_correction_and_the_newest_counts(work, label_studio, second_annotator):
+    made, hands = work(pairs=1)
+    (task,) = hands.tasks(project_of(made))
+    hands.annotate(task["id"], ruled("minor", "What the first person wrote."))
+    Hands(label_studio.url, second_annotator.token).annotate(
+        task["id"], ruled("major", "What the second person wrote.")
+    )
+    assert annotate(made).accounting.kept == 1
+    assert table(made, "candidates")["text"].to_list() == ["What the second person wrote."]
+    with book(made) as opened:
+        assert len(opened.people()) == 2
+
+
+def test_tasks_that_are_there_twice_are_one_again(work):
+    made, hands = work(pairs=3)
+    project = project_of(made)
+    task = hands.tasks(project)[0]
+    again = {"data": task["data"], "meta": task["meta"]}
+    hands.call("POST", f"/api/projects/{project}/import", [again, again])
+    assert len(hands.tasks(project)) == 5
+    (pushed,) = push(made)
+    assert (pushed.sent, pushed.removed) == (0, 2)
+    assert len(hands.tasks(project)) == 3
+
+
+def test_projects_hold_no_more_tasks_than_they_may(work):
+    made, _ = work(pairs=7, shard_tasks=3, batch_tasks=2)
+    with book(made) as opened:
+        assert sorted(one["tasks"] for one in opened.counts()) == [1, 3, 3]
+
+
+def test_hostile_texts_are_data_and_the_diff_is_escaped(work):
+    made, hands = work(pairs=[("What is <b>this</b>, please?", HOSTILE)])
+    (task,) = hands.tasks(project_of(made))
+    assert task["data"]["answer"] == HOSTILE
+    assert "<script" not in task["data"]["diff"]
+    hands.annotate(task["id"], ruled("fine"))
+    annotate(made)
+    assert table(made, "candidates")["text"].to_list() == [HOSTILE]
+
+
+def test_a_project_with_another_screen_is_refused(work):
+    made, hands = work(pairs=1)
+    screen = '<View><Text name="answer" value="$answer"/><TextArea name="correction" toName="answer"/></View>'
+    hands.call("PATCH", f"/api/projects/{project_of(made)}/", {"label_config": screen})
+    with pytest.raises(LabelStudioError, match="another labelling configuration than ours"):
+        push(made)
+
+
+def test_a_wrong_token_and_no_token_and_no_server_are_told(work, monkeypatch):
+    made, _ = work(pairs=1)
+    monkeypatch.setenv("TEST_LABEL_STUDIO_TOKEN", "0" * 40)
+    with pytest.raises(LabelStudioError, match="401"):
+        pull(made)
+    monkeypatch.delenv("TEST_LABEL_STUDIO_TOKEN")
+    with pytest.raises(ConfigError, match="TEST_LABEL_STUDIO_TOKEN"):
+        push(made)
+    monkeypatch.setenv("TEST_LABEL_STUDIO_TOKEN", "0" * 40)
+    settings = made.config.annotate.label_studio.model_copy(update={"url": "http://127.0.0.1:9"})
+    down = made.config.annotate.model_copy(update={"label_studio": settings})
+    away = made.model_copy(update={"config": made.config.model_copy(update={"annotate": down})})
+    with pytest.raises(LabelStudioError, match="no Label Studio answers"):
+        push(away)
+    run_stage(away, "annotate", lambda _: None, again=True)
+    assert RunStore(made.workdir).published("annotate").accounting.waiting == 1
+
+
+def test_the_report_counts_people_as_annotators(work):
+    made, hands = work(pairs=2)
+    for task in hands.tasks(project_of(made)):
+        hands.annotate(task["id"], ruled("fine"))
+    annotate(made)
+    row = table(made, "annotators").filter(pl.col("annotator") == "team").row(0, named=True)
+    assert (row["corrections"], row["kept"], row["copies"]) == (2, 2, 2)
