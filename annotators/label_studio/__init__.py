@@ -1,0 +1,1 @@
+"""People as annotators: they correct answers in Label Studio."""
