@@ -43,12 +43,7 @@ def add_user(url: str, inviting_token: str, user_name: str, password: str) -> Ac
     Raises LabelStudioError if the server refuses, such as where the user is there already.
     """
     invitation = url + _text(_open(_direct(), _request(url, "/api/invite", inviting_token)), "invite_url")
-    cookies = CookieJar()
-    session = _direct(HTTPCookieProcessor(cookies))
-    _open(session, Request(invitation))  # noqa: S310  our own server's address
-    guard = next((cookie.value for cookie in cookies if cookie.name == "csrftoken"), None) or ""
-    form = urlencode({"email": user_name, "password": password, "csrfmiddlewaretoken": guard})
-    _open(session, Request(invitation, data=form.encode(), headers={"Referer": invitation}))  # noqa: S310
+    session = sign_up(invitation, user_name, password)
     try:
         token = _text(_open(session, _request(url, "/api/current-user/token")), "token")
     except LabelStudioError as error:  # a form with a mistake is shown again, at status 200
@@ -56,6 +51,17 @@ def add_user(url: str, inviting_token: str, user_name: str, password: str) -> Ac
             f"{url} did not sign {user_name} up", do="use a new e-mail address and a password of 8 characters or more"
         ) from error
     return Account(user_name, password, token)
+
+
+def sign_up(address: str, user_name: str, password: str) -> OpenerDirector:
+    """Fill in the form at the address and give the session, which is the user's if the form was accepted."""
+    cookies = CookieJar()
+    session = _direct(HTTPCookieProcessor(cookies))
+    _open(session, Request(address))  # noqa: S310  our own server's address
+    guard = next((cookie.value for cookie in cookies if cookie.name == "csrftoken"), None) or ""
+    form = urlencode({"email": user_name, "password": password, "csrfmiddlewaretoken": guard})
+    _open(session, Request(address, data=form.encode(), headers={"Referer": address}))  # noqa: S310
+    return session
 
 
 def _request(url: str, path: str, token: str = "", body: bytes | None = None) -> Request:

@@ -12,11 +12,12 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from urllib.error import HTTPError
 from urllib.request import Request, urlopen
 
 import pytest
 
-from annotators.label_studio.accounts import add_user, personal_access_token, whoami
+from annotators.label_studio.accounts import add_user, personal_access_token, sign_up, whoami
 from annotators.label_studio.environment import cache_folder, installed_python
 from annotators.label_studio.local import ADMIN, _launch, _listens, _locked, _stop, _wait, running, secrets_file
 from schemas.errors import LabelStudioError, LockedError
@@ -87,6 +88,16 @@ def test_its_pages_report_to_nobody(label_studio):
     assert "collect_analytics = false" in page
     assert "sentry" not in page.lower()
     assert not re.findall(r'(?:src|href)="https?:', page)
+
+
+def test_a_page_that_another_name_leads_to_is_refused(label_studio):
+    with pytest.raises(HTTPError, match="400"):
+        urlopen(Request(f"{label_studio.url}/user/login/", headers={"Host": "elsewhere.example"}), timeout=60)
+
+
+def test_nobody_signs_up_without_an_invitation(label_studio):
+    with pytest.raises(LabelStudioError, match="signup/ answered 403"):
+        sign_up(f"{label_studio.url}/user/signup/", "stranger@example.com", "stranger-password")
 
 
 def test_a_taken_port_is_refused(label_studio, tmp_path):
