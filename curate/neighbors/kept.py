@@ -71,7 +71,7 @@ class _Share:
         self._device, self._dtype = device, dtype
         self._columns = COLUMNS[device.partition(":")[0]]
         self._rows = torch.empty((4096, dimensions), dtype=dtype, device=device)
-        self._numbers = np.empty(len(self._rows), dtype=np.int64)
+        self._numbers: Numbers = np.empty(len(self._rows), dtype=np.int64)
 
     def add(self, rows: Matrix, first_number: int) -> None:
         import torch
@@ -90,7 +90,8 @@ class _Share:
         import torch
 
         block = torch.from_numpy(rows).to(self._device, self._dtype)
-        found_rows, found_numbers = [np.empty(0, dtype=np.int64)], [np.empty(0, dtype=np.int64)]
+        found_rows: list[Numbers] = [np.empty(0, dtype=np.int64)]
+        found_numbers: list[Numbers] = [np.empty(0, dtype=np.int64)]
         start = 0
         while start < self.count:
             stop = min(self.count, start + self._columns)
@@ -136,7 +137,8 @@ class FaissKept:
         """Pairs whose product may reach `floor`."""
         floor -= BANDS["float32"]
         asked = np.arange(len(rows), dtype=np.int64)
-        found_rows, found_numbers = [np.empty(0, dtype=np.int64)], [np.empty(0, dtype=np.int64)]
+        found_rows: list[Numbers] = [np.empty(0, dtype=np.int64)]
+        found_numbers: list[Numbers] = [np.empty(0, dtype=np.int64)]
         wanted = FIRST_NEIGHBOURS
         while len(asked) and self._index.ntotal:
             count = min(wanted, self._index.ntotal)

@@ -37,7 +37,8 @@ class Leaders:
     @property
     def is_leader(self) -> NDArray[np.bool_]:
         """Whether each row leads."""
-        return np.equal(self.leader, np.arange(len(self.leader)))
+        leads: NDArray[np.bool_] = np.equal(self.leader, np.arange(len(self.leader)))
+        return leads
 
     def first(self, rows: int) -> "Leaders":
         """The first rows, as views."""

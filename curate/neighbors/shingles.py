@@ -160,7 +160,7 @@ def _shingled(texts: list[str]) -> tuple[NDArray[np.uint64], Numbers]:
     counts = np.maximum(0, lengths - SIZE + 1)
     owners = np.repeat(np.arange(len(texts)), counts)
     firsts = np.arange(counts.sum()) + np.repeat(np.cumsum(lengths - counts) - (lengths - counts), counts)
-    hashes = np.zeros(len(firsts), dtype=np.uint64)
+    hashes: NDArray[np.uint64] = np.zeros(len(firsts), dtype=np.uint64)
     for place in range(SIZE):
         hashes = _mixed(hashes + codes[firsts + place] + GOLDEN)
     owned = (owners.astype(np.uint64) << HASH_BITS) | (hashes >> TEXT_BITS)
