@@ -6,7 +6,7 @@ typed models refuse annotations that the server accepts.
 
 import json
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import Any, Self
 
 from schemas.errors import LabelStudioError, MissingExtraError
 
@@ -14,6 +14,11 @@ TIMEOUT_S = 120.0
 PAGE_TASKS = 500
 """Tasks of one page of a listing."""
 ID_PAGE_TASKS = 5_000
+WITH_ANNOTATIONS = (
+    *("id", "meta", "data", "annotations", "updated_at"),
+    *("result", "completed_by", "was_cancelled", "lead_time", "updated_by"),
+)
+"""Fields of a task and, since the server takes one list for both, of its annotations."""
 
 
 class LabelStudioBusyError(LabelStudioError):
@@ -36,16 +41,16 @@ class LabelStudio:
         except ApiError as error:
             raise self._refused(error.status_code or 401, "", str(error.body)) from error
 
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._client._client_wrapper.httpx_client.httpx_client.close()
+
     def whoami(self) -> dict[str, Any]:
         """The token's user. Raises LabelStudioError."""
         found: dict[str, Any] = self._json("GET", "api/current-user/whoami")
         return found
-
-    def is_on_sqlite(self) -> bool | None:
-        """Whether the server keeps its data in SQLite, which is for one annotator; None where it does not tell."""
-        found = self._json("GET", "api/version")
-        engine = str(found.get("database", "")) if isinstance(found, dict) else ""
-        return "sqlite" in engine.lower() if engine else None
 
     def projects(self, title: str) -> list[dict[str, Any]]:
         """All projects of this title."""
@@ -97,7 +102,7 @@ class LabelStudio:
             query["filters"]["items"].append(
                 {"filter": "filter:tasks:updated_at", "operator": "greater", "type": "Datetime", "value": since}
             )
-        fields = {"fields": "all", "query": json.dumps(query), "include": "id,meta,data,annotations,drafts,updated_at"}
+        fields = {"fields": "all", "query": json.dumps(query), "include": ",".join(WITH_ANNOTATIONS)}
         yield from self._pages(project_id, PAGE_TASKS, fields)
 
     def _pages(self, project_id: int, size: int, fields: dict[str, Any]) -> Iterator[dict[str, Any]]:

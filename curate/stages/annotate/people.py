@@ -84,12 +84,11 @@ def push_tasks(pipeline: Pipeline, store: RunStore, say: Callable[[str], None]) 
     from curate.labelling.projects import sharded, title_of
     from curate.labelling.push import Project, push
 
-    server, settings = server_of(pipeline), pipeline.config.annotate.label_studio
-    if settings is None:
-        raise AssertionError
-    server.whoami()
-    pushed = []
-    with LabelBook(pipeline.workdir / "ledger.sqlite") as book:
+    settings, pushed = pipeline.config.annotate.label_studio, []
+    with server_of(pipeline) as server, LabelBook(pipeline.workdir / "ledger.sqlite") as book:
+        server.whoami()
+        if settings is None:
+            raise AssertionError
         for one in pipeline.config.annotate.annotators:
             if one.kind != PEOPLE:
                 continue
@@ -113,11 +112,11 @@ def pull_work(pipeline: Pipeline, say: Callable[[str], None], *, whole: bool = F
     """
     from curate.labelling.pull import pull
 
-    server, settings = server_of(pipeline), pipeline.config.annotate.label_studio
-    if settings is None:
-        raise AssertionError
-    server.whoami()
-    with LabelBook(pipeline.workdir / "ledger.sqlite") as book:
+    settings = pipeline.config.annotate.label_studio
+    with server_of(pipeline) as server, LabelBook(pipeline.workdir / "ledger.sqlite") as book:
+        server.whoami()
+        if settings is None:
+            raise AssertionError
         return pull(server, book, say, pseudonymous=settings.pseudonymous, whole=whole)
 
 

@@ -6,7 +6,6 @@ from typing import Any
 from urllib.request import Request, urlopen
 
 from annotators.label_studio.local import Server
-
 from curate.config.model import Pipeline
 from tests.curate.stages.annotating import pipeline
 
