@@ -130,10 +130,13 @@ class Running:
         return None if streamed is None else self._opened(model, streamed)
 
     def _next_handed(self, model: Model) -> Call | None:
+        had_any = bool(model.handed)
         while model.handed:
             call = model.handed.popleft()
             if not self._is_known(model, call):
                 return call
+        if had_any:
+            self.ring()  # nothing of it was to be asked: the run may be over, and others sleep until they are told
         return None
 
     def _taken_over(self, model: Model) -> Call | None:

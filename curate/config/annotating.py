@@ -15,7 +15,7 @@ PRINCIPLES = ("helpful", "harmless", "honest")
 class AnnotatorConfig(CallConfig):
     """One `[[pipelines.NAME.annotate.annotators]]`: who writes corrections."""
 
-    name: str
+    name: str = Field(min_length=1)
     """The annotator as it stands in the tables."""
     kind: Literal["model", "people", "recorded"]
     """A model behind an API, people, or corrections recorded in a file."""
@@ -80,7 +80,7 @@ class OverlapConfig(Table):
 class CritiqueConfig(CallConfig):
     """`[pipelines.NAME.annotate.critique]`: a model that first says which rules an answer breaks."""
 
-    name: str = "critic"
+    name: str = Field(default="critic", min_length=1)
     """The critic as it stands in the tables."""
     principles: tuple[str, ...] = PRINCIPLES
     """Principles whose rules it knows: names, or files of your own."""
@@ -97,7 +97,7 @@ class CritiqueConfig(CallConfig):
 class JudgeConfig(CallConfig):
     """`[pipelines.NAME.annotate.judge]`: a model that compares each correction with its answer, in both orders."""
 
-    name: str = "judge"
+    name: str = Field(default="judge", min_length=1)
     """The judge as it stands in the tables."""
     principles: tuple[str, ...] = PRINCIPLES
     """Words for helpful, harmless and honest, on which it judges: names, or files of your own of these names."""
@@ -131,7 +131,7 @@ class LabelStudioConfig(Table):
 class AnnotateConfig(Table):
     """`[pipelines.NAME.annotate]`: who corrects which pairs."""
 
-    annotators: tuple[AnnotatorConfig, ...] = ()
+    annotators: tuple[AnnotatorConfig, ...] = Field(default=(), max_length=255)
     """Each pair goes to one of them by weight."""
     routes: tuple[RouteConfig, ...] = ()
     """Pairs that go to certain annotators; the first route that fits counts."""

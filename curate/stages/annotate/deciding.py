@@ -55,21 +55,24 @@ def decide(
     preferred: Preferences,
     config: AnnotateConfig,
     chosen: Mapping[str, str],
+    unfinished: "pl.Series",
 ) -> Decided:
     """Judge some corrections with their pairs.
 
     rows: the columns of Corrections, answer and correction; those of a pair stand together. gates: verdicts.
-    preferred: what the judge said. chosen: of a pair, the annotator whose correction a person chose.
+    preferred: what the judge said. chosen: of a pair, the annotator whose correction a person chose. unfinished: ids of
+    pairs that a person is still to correct, too: their other corrections wait for that one.
     """
     import polars as pl
 
     judged = _frame(_judged(without(rows, gates), preferred, config))
     survivors = without(rows, pl.concat([gates, judged]))
-    groups = _contested(survivors)
+    is_unfinished = pl.col("pair_id").is_in(unfinished.implode())
+    groups = _contested(survivors.filter(~is_unfinished))
     adjudicated = [_adjudicated(group, preferred, config, chosen) for group in groups]
     lost = _frame([verdict for verdicts in adjudicated for verdict in verdicts or []])
     open_pairs = [group["pair_id"][0] for group, found in zip(groups, adjudicated, strict=True) if found is None]
-    is_open = pl.col("pair_id").is_in(open_pairs)
+    is_open = pl.col("pair_id").is_in(open_pairs) | is_unfinished
     kept = without(survivors.filter(~is_open), lost)
     return Decided(kept, pl.concat([gates, judged, lost]), survivors.filter(is_open))
 

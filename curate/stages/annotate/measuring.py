@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
+from annotators.adjudication import COMPARED
 from annotators.agreement import by_pair, pairings, similarities
 
 if TYPE_CHECKING:
@@ -30,15 +31,16 @@ def counted(
 ) -> "pl.DataFrame":
     """Sums of some corrections by annotator: those of COUNTS but failed and waiting, and sums of ratios.
 
-    rows: all corrections that were written, with answer and correction. edit_ratio: Levenshtein over the longer text,
-    0 for a copy, 1 where nothing stays. length_ratio: characters of correction over those of the answer.
+    rows: all corrections that were written, with answer and correction. edit_ratio: Levenshtein over the longer text, of
+    the first 10,000 characters of each; 0 for a copy, 1 where nothing stays. length_ratio: characters of the correction
+    over those of the answer.
     """
     import numpy as np
     import polars as pl
     from rapidfuzz.distance import Levenshtein
     from rapidfuzz.process import cpdist
 
-    texts = rows["answer"].to_list(), rows["correction"].to_list()
+    texts = [rows[name].str.head(COMPARED).to_list() for name in ("answer", "correction")]
     edits = cpdist(*texts, scorer=Levenshtein.normalized_distance, dtype=np.float64, workers=-1)
     family = pl.col("rule").str.split(".").list.first()
     first = (

@@ -211,7 +211,8 @@ def _recorded(pipeline: Pipeline, config: AnnotatorConfig) -> Annotator:
     hashes = [file_hash(pipeline.path(name)) for name in names]
 
     def request_of(task: CorrectionTask) -> CompletionRequest:
-        body = msgspec.json.encode({"files": hashes, "question": task.question, "answer": task.answer})
+        turns = {"turns": task.turns} if task.turns else {}
+        body = msgspec.json.encode({"files": hashes, "question": task.question, "answer": task.answer, **turns})
         return CompletionRequest(request_key("recorded", config.name, body), "recorded", config.name, body)
 
     return RecordedCorrections(config.name, recorded, request_of)

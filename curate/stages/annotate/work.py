@@ -56,6 +56,8 @@ class Work:
             self._ask([critic_ask(self._staff, self._store)])
         plan = planned(self._pipeline, self._store, self._staff, self._ledger)
         self._planned, self._flags = plan.tasks, plan.flags
+        if strange := sorted(set(self._decisions) - set(plan.flags["pair_id"].to_list())):
+            self._progress.say(f"{len(strange):,} decisions name pairs that are not here, such as {strange[0]}")
         for some in plan.verdicts:
             self._draft.write("verdicts", some)
 
@@ -71,6 +73,7 @@ class Work:
         self._ask(corrections.asks(self._store))
         gates, context = find_gates(self._bounds), context_of(self._staff.recipes.values())
         self._waiting = self._tasks = 0
+        unfinished = [pl.Series("pair_id", [], dtype=pl.String)]
         for pairs in self._store.frames("dedup", "pairs"):
             corrected = corrections.outcomes(pairs, self._ledger)
             candidates = self._candidates(pairs, corrected)
@@ -85,8 +88,10 @@ class Work:
             self._draft.write("failures", failures)
             self._draft.write("waiting", waiting)
             self._measured.append(unwritten(failures, waiting))
+            unfinished.append(waiting["pair_id"])
             self._tasks += candidates.height + failures.height + waiting.height
             self._waiting += waiting.height
+        self._unfinished = pl.concat(unfinished)
 
     def judge(self) -> None:
         """Ask the judge about every correction that passed the gates and is no copy."""
@@ -208,7 +213,7 @@ class Work:
         for rows, gates in self._shards():
             past = without(rows, gates)
             said = {} if judge is None else preferences(past, judge, self._ledger, is_between=self._is_between)
-            yield rows, decide(rows, gates, said, self._config, self._decisions)
+            yield rows, decide(rows, gates, said, self._config, self._decisions, self._unfinished)
 
     def _embed(self) -> "Embed | None":
         if not self._config.overlap.embed:
@@ -267,4 +272,6 @@ def _decisions(pipeline: Pipeline) -> Mapping[str, str]:
     path = pipeline.path(name)
     if not path.is_file():
         raise SourceError(f"there is no file {name} ({path})", do="correct annotate.overlap.decisions")
+    if path.stat().st_size == 0:
+        return {}
     return {str(pair_id): str(annotator) for pair_id, annotator in recorded_rows(path, name, ("pair_id", "annotator"))}

@@ -267,6 +267,16 @@ def test_a_person_picks_and_until_then_the_pair_waits(tmp_path, server, second):
         annotate(made)
 
 
+@pytest.mark.parametrize("way", ["vote", "person"])
+def test_a_pair_of_the_overlap_waits_until_the_person_has_worked_too(tmp_path, server, way):
+    replies(server, less)
+    annotators = [served_by(server, "a"), {"name": "team", "kind": "people"}]
+    made = pipeline(tmp_path, annotators, tables={"overlap": {"share": 1.0, "adjudicate": way}})
+    annotate(made)
+    accounting = RunStore(made.workdir).published("annotate").accounting
+    assert (accounting.rows_in, accounting.kept, accounting.waiting) == (16, 0, 16)
+
+
 def test_agreement_is_told_by_pair_and_by_annotator(tmp_path, server, second):
     some = lambda answer: answer if "5" in answer else less(answer)  # noqa: E731
     made = pipeline(tmp_path, two(server, second, (some, less)), 12, tables={"overlap": {"share": 1.0, "embed": True}})

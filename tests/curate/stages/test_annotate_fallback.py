@@ -15,6 +15,7 @@ from curate.stages.annotate.correcting import tasks
 from curate.stages.annotate.recipes import staff_of
 from curate.store.run import RunStore
 from schemas.errors import StageError
+from tests.conftest import lines
 from tests.curate.stages.annotating import annotate, answer_in, pipeline, served_by
 
 DOWN = [(401, {}, b'{"error": {"message": "Incorrect API key provided"}}')] * 500
@@ -47,6 +48,46 @@ def test_pairs_of_the_only_model_wait_for_people(tmp_path, server):
     annotate(made)
     rows = accounting(made)
     assert (rows.kept, rows.waiting) == (0, 30)
+
+
+@pytest.mark.parametrize("count", [1, 8, 40])
+def test_a_second_run_over_pairs_that_fell_back_ends_and_asks_nobody(tmp_path, server, second, count):
+    """Replies without marks: the last call of the first model hands one over that is known already."""
+    server.answer = lambda _: "no marks"
+    editing(second)
+    annotators = [served_by(server, "a", max_asks=1), served_by(second, "b", weight=0)]
+    made = pipeline(tmp_path, annotators, count, annotate={"fallback": True})
+    annotate(made)
+    asked = server.asked.total() + second.asked.total()
+    annotate(made, again=True)
+    assert server.asked.total() + second.asked.total() == asked
+    assert accounting(made).kept == count
+
+
+def test_pairs_whose_recorded_corrections_are_missing_fall_back_each_by_itself(tmp_path, server):
+    """Dialogues that end in the same words: only their earlier turns differ."""
+    editing(server)
+    question, answer = "Thanks. Should I read more about that?", "Yes, you should read more about it in any case."
+    dialogues = [
+        [{"role": "user", "content": f"Tell me of {place}."}, {"role": "assistant", "content": f"{place} is old."},
+         {"role": "user", "content": question}]
+        for place in ("Arden", "Birk", "Corvo", "Dunmere")
+    ]  # fmt: skip
+    made = pipeline(
+        tmp_path,
+        [{"name": "a", "kind": "recorded", "path": "none.jsonl"}, served_by(server, "b", weight=0)],
+        [(question, answer)],
+        annotate={"fallback": True},
+    )
+    lines(tmp_path / "prompts.jsonl", [{"messages": turns} for turns in dialogues])
+    lines(tmp_path / "none.jsonl", [{"question": "x", "answer": "y", "correction": "z"}])
+    file = tmp_path / "pipelines.toml"
+    file.write_text(file.read_text().replace('"field" = "text"', '"shape" = "messages"'))
+    made = read_pipeline(file)
+    for stage in ("filter", "generate", "dedup", "annotate"):
+        run_stage(made, stage, lambda _: None, again=False)
+    pairs = RunStore(made.workdir).table("dedup", "pairs").collect()
+    assert server.asked.total() == pairs.height == accounting(made).kept
 
 
 def test_where_nobody_is_left_the_stage_ends_with_an_error(tmp_path, server, second):

@@ -208,3 +208,12 @@ def test_a_fourth_model_is_asked_its_share_and_the_others_nothing(big, changed):
     share = sum("d" in names[:2] for _, names in orders(store, [*NAMES, "d"]).values())
     assert sent == share
     assert 1300 < share < 1700
+
+
+def test_a_second_run_with_fallback_ends_and_asks_nobody(asking, server, second):
+    server.answer = lambda _: ""
+    pipeline = asking(model("a", server), model("b", second), prompts=8, generate={"fallback": True})
+    generate(pipeline)
+    asked = server.asked.total() + second.asked.total()
+    run_stage(pipeline, "generate", lambda _: None, again=True)
+    assert server.asked.total() + second.asked.total() == asked
