@@ -55,7 +55,7 @@ def test_a_second_run_over_pairs_that_fell_back_ends_and_asks_nobody(tmp_path, s
     """Replies without marks: the last call of the first model hands one over that is known already."""
     server.answer = lambda _: "no marks"
     editing(second)
-    annotators = [served_by(server, "a", max_asks=1), served_by(second, "b", weight=0)]
+    annotators = [served_by(server, "a"), served_by(second, "b", weight=0)]
     made = pipeline(tmp_path, annotators, count, annotate={"fallback": True})
     annotate(made)
     asked = server.asked.total() + second.asked.total()
