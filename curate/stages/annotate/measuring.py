@@ -31,9 +31,9 @@ def counted(
 ) -> "pl.DataFrame":
     """Sums of some corrections by annotator: those of COUNTS but failed and waiting, and sums of ratios.
 
-    rows: all corrections that were written, with answer and correction. edit_ratio: Levenshtein over the longer text, of
-    the first 10,000 characters of each; 0 for a copy, 1 where nothing stays. length_ratio: characters of the correction
-    over those of the answer.
+    rows: all corrections that were written, with answer and correction. edit_ratio: Levenshtein over the longer text,
+    of the first 10,000 characters of each; 0 for a copy, 1 where nothing stays. length_ratio: characters of the
+    correction over those of the answer.
     """
     import numpy as np
     import polars as pl
