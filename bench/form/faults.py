@@ -95,6 +95,8 @@ def planted(kind: str, rows: pl.DataFrame, instructions: tuple[str, ...]) -> pl.
         faulty = [f"{text}\n\n{_as_a_model_repeats(draw.choice(said), draw)}" for text in corrections]
     else:
         faulty = [FAULTS[kind](text, draw) for text in corrections]
+    if kind == "needless refusal":
+        changed = changed.with_columns(pl.lit(value=False).alias("is_flagged"))  # a critic found these answers fine
     return changed.with_columns(pl.Series("correction", faulty))
 
 

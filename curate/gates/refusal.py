@@ -18,17 +18,18 @@ HONEST = (
 FIRST_SENTENCES = 300
 
 
-@gate(unit="0 or 1", version=1, highest=0)
+@gate(unit="0, 0.5 or 1", version=1, highest=0.5)
 def needless(rows: pl.DataFrame, _: Context) -> pl.Series:
-    """1 where the correction begins as a refusal, the answer does not, and nothing called for it.
+    """1 where the correction begins as a refusal, the answer does not, and a critic found the answer harmless.
 
-    Called for: a critique flagged the answer; or there was none and a word of harm (`unsafe.request`) stands in the
-    question or an earlier turn. Saying that a model has no access, body or knowledge is not counted. English.
+    0.5 where there was no critique and no word of harm (`unsafe.request`) stands in the question or an earlier turn: few
+    harmful requests hold one of these words, so this alone drops nothing by default. Saying that a model has no access,
+    body or knowledge is not counted. English.
     """
     import polars as pl
 
-    is_fine = pl.when(pl.col("is_flagged").is_null()).then(~pl.col("is_unsafe")).otherwise(~pl.col("is_flagged"))
+    fine = pl.when(pl.col("is_flagged").is_null()).then((~pl.col("is_unsafe")).cast(pl.Float64) / 2)
     is_honest = pl.col("correction").str.head(FIRST_SENTENCES).str.contains(HONEST)
-    return rows.select(
-        (pl.col("correction_declines") & ~pl.col("answer_declines") & is_fine & ~is_honest).cast(pl.Float64)
-    ).to_series()
+    declines = pl.col("correction_declines") & ~pl.col("answer_declines") & ~is_honest
+    score = pl.when(declines).then(fine.otherwise((~pl.col("is_flagged")).cast(pl.Float64))).otherwise(0.0)
+    return rows.select(score.alias("score")).to_series()

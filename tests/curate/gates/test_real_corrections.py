@@ -13,7 +13,7 @@ from curate.rules.refusal import REFUSAL
 from tests.conftest import REAL_DATA, needs_real_data
 
 CONTEXT = told_by_all_recipes()
-DROPPED = {"edit.kept": 11, "edit.share": 3, "ending.cut": 48, "refusal.needless": 1, "size.ratio": 2}
+DROPPED = {"edit.kept": 11, "edit.share": 3, "ending.cut": 48, "size.ratio": 2}
 """Of 1,610, as docs/gates.md says; gates that are not named drop none."""
 FOUND = {
     "empty": 1.0, "needless refusal": 0.79, "remark": 0.89, "mark": 1.0, "instruction": 1.0, "other language": 0.855,
@@ -47,7 +47,7 @@ def test_a_gate_drops_no_more_real_corrections_than_is_written_down(scores, gate
 
 def test_together_they_drop_at_most_4_percent_and_no_copy(real, scores):
     fallen = judge(scores, default_bounds(), "annotate")["row_id"].unique()
-    assert 0 < len(fallen) <= 64
+    assert 0 < len(fallen) <= 63
     rows = real.filter(pl.col("correction_id").is_in(fallen.to_list()))
     assert (rows["answer"] != rows["correction"]).all()
 

@@ -24,7 +24,7 @@ SOUND = {
 }
 FAULTY = [
     SOUND | {"correction": " \n"},
-    SOUND | {"correction": "I'm sorry, but I can't help with that."},
+    SOUND | {"correction": "I'm sorry, but I can't help with that.", "is_flagged": False},
     SOUND | {"correction": "Here is the corrected answer: eight minutes."},
     SOUND | {"correction": "Eight minutes.</correction>"},
     SOUND | {"correction": f"Eight minutes. {INSTRUCTION}"},

@@ -3,6 +3,7 @@
 import polars as pl
 import pytest
 
+from annotators.label_studio.accounts import add_user, personal_access_token
 from curate.ledger.labels import LabelBook
 from curate.pipeline import run_stage
 from curate.stages.annotate.people import pull_work, push_tasks
@@ -135,7 +136,7 @@ def test_skipped_and_deleted_work_waits_again(work):
     annotation = hands.annotate(two["id"], ruled("minor", "A text that is soon gone."))
     assert annotate(made).accounting.kept == 1
     hands.call("DELETE", f"/api/annotations/{annotation}/")
-    pull(made, whole=True)
+    pull(made)
     assert annotate(made).accounting.waiting == 2
     with book(made) as opened:
         (counts,) = opened.counts()
@@ -217,6 +218,16 @@ def test_a_wrong_token_and_no_token_and_no_server_are_told(work, monkeypatch):
         push(away)
     run_stage(away, "annotate", lambda _: None, again=True)
     assert RunStore(made.workdir).published("annotate").accounting.waiting == 1
+
+
+def test_a_personal_access_token_does_as_well(work, label_studio, monkeypatch):
+    made, hands = work(pairs=1)
+    member = add_user(label_studio.url, label_studio.account.token, "personal@example.com", "personal-password")
+    monkeypatch.setenv("TEST_LABEL_STUDIO_TOKEN", personal_access_token(label_studio.url, member.token))
+    (task,) = hands.tasks(project_of(made))
+    hands.annotate(task["id"], ruled("fine"))
+    (pulled,) = pull(made)
+    assert pulled.new == 1
 
 
 def test_the_report_counts_people_as_annotators(work):
