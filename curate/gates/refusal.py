@@ -22,9 +22,9 @@ FIRST_SENTENCES = 300
 def needless(rows: pl.DataFrame, _: Context) -> pl.Series:
     """1 where the correction begins as a refusal, the answer does not, and a critic found the answer harmless.
 
-    0.5 where there was no critique and no word of harm (`unsafe.request`) stands in the question or an earlier turn: few
-    harmful requests hold one of these words, so this alone drops nothing by default. Saying that a model has no access,
-    body or knowledge is not counted. English.
+    0.5 where there was no critique and no word of harm (`unsafe.request`) stands in the question or an earlier turn:
+    few harmful requests hold one of these words, so this alone drops nothing by default. Saying that a model has no
+    access, body or knowledge is not counted. English.
     """
     import polars as pl
 
