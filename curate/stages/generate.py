@@ -5,6 +5,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from curate.asking.chain import NOT_ASKED
 from curate.asking.estimate import Estimate, dry_estimate
 from curate.asking.loop import run_calls
 from curate.asking.stage_calls import Limits, ask_all
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
 
 NAME = "generate"
 VERSION = 2
-NOT_ASKED = KnownFailure("not_asked", "the run ended before this call", 0)
 NO_MODEL = ("no_model", "the prompt has no preference, and no model is configured to answer it", 0)
 READ_PROMPTS = 2_000
 """Prompts whose raw replies are in memory at once."""

@@ -46,7 +46,13 @@ def critic_ask(staff: Staff, store: RunStore) -> Ask:
     return staff.ask(critic, calls, store.published("dedup").rows("pairs"))
 
 
-def criticised(pairs: "pl.DataFrame", critic: "Chain[CorrectionTask, dict[str, str]] | None", ledger: Ledger) -> Any:
+Tag = tuple[str, str, float | None, str | None]
+"""Row, rule, score and note of a verdict that keeps its row."""
+
+
+def criticised(
+    pairs: "pl.DataFrame", critic: "Chain[CorrectionTask, dict[str, str]] | None", ledger: Ledger
+) -> "tuple[pl.DataFrame, list[Tag]]":
     """Pairs with `violations`, the rules that the critic found broken; null where there is no critique.
 
     Also rows of verdicts for the table: one tag for each broken rule, or that none is, or why there is no critique.
@@ -54,7 +60,7 @@ def criticised(pairs: "pl.DataFrame", critic: "Chain[CorrectionTask, dict[str, s
     import polars as pl
 
     found: dict[str, Outcome[dict[str, str]]] = {}
-    verdicts: list[tuple[str, str, float | None, str | None]] = []
+    verdicts: list[Tag] = []
     if critic is not None:
         for some in pairs.iter_slices(READ_PAIRS):
             found |= critic.outcomes(ledger, {task.pair_id: task for task in tasks(some)})
@@ -76,17 +82,12 @@ def criticised(pairs: "pl.DataFrame", critic: "Chain[CorrectionTask, dict[str, s
 
 @dataclass(frozen=True)
 class Corrected:
-    """What came of some pairs: rows of candidates and of failures, how many tasks there were, and how many wait."""
+    """What came of some pairs: rows of candidates and of failures, and the tasks that wait."""
 
     candidates: list[Any] = field(default_factory=list)
     failures: list[Any] = field(default_factory=list)
     waiting: list[tuple[str, str]] = field(default_factory=list)
     """Ids of pairs, and the people who are to correct them."""
-
-    @property
-    def tasks(self) -> int:
-        """One for each annotator of each pair."""
-        return len(self.candidates) + len(self.failures) + len(self.waiting)
 
 
 class Corrections:
