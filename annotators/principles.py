@@ -1,8 +1,9 @@
 """Principles: what a good answer is, and the rules that tell when it is not. They are data: versioned TOML files."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib.resources import files
+from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import TypeVar
 
@@ -68,13 +69,7 @@ def rules_of(principles: Sequence[Principle]) -> dict[str, str]:
 
 
 def _read(name: str, folder: Path) -> Principle:
-    if name.endswith(".toml"):
-        content = read_file(folder / name, name)
-    elif name in own_names():
-        content = (OURS / f"{name}.toml").read_bytes()
-    else:
-        known = ", ".join(own_names())
-        raise ConfigError(f"unknown principle: {name}", do=f"known: {known}; or name a file of your own: mine.toml")
+    content = words_of(name, folder, "principle", {one: OURS / f"{one}.toml" for one in own_names()})
     principle = decoded(content, Principle, name)
     wrong = [one for one in (principle.name, *(rule.name for rule in principle.rules)) if not NAME.fullmatch(one)]
     if wrong:
@@ -86,12 +81,23 @@ def _read(name: str, folder: Path) -> Principle:
     return principle
 
 
-def read_file(path: Path, name: str) -> bytes:
-    """The bytes of a file that the configuration names. Raises ConfigError."""
+def words_of(name: str, folder: Path, what: str, ours: Mapping[str, Traversable]) -> bytes:
+    """The bytes of one of ours, or of a file that the configuration names (.toml, relative to `folder`).
+
+    what: principle or template. Raises ConfigError.
+    """
+    if name in ours:
+        return ours[name].read_bytes()
+    if not name.endswith(".toml"):
+        raise ConfigError(
+            f"unknown {what}: {name}", do=f"known: {', '.join(ours)}; or name a file of your own: mine.toml"
+        )
     try:
-        return path.read_bytes()
+        return (folder / name).read_bytes()
     except OSError as error:
-        raise ConfigError(f"{name} cannot be read: {error.strerror} ({path})", do="correct the path") from error
+        raise ConfigError(
+            f"{name} cannot be read: {error.strerror} ({folder / name})", do="correct the path"
+        ) from error
 
 
 def decoded(content: bytes, kind: type[Text], name: str) -> Text:

@@ -9,7 +9,7 @@ from typing import Literal
 import msgspec
 
 from annotators.marks import Marks
-from annotators.principles import decoded, read_file
+from annotators.principles import decoded, words_of
 from schemas.errors import ConfigError
 from schemas.records import Turn
 
@@ -69,13 +69,7 @@ def read_template(name: str, folder: Path, wanted: frozenset[str]) -> Template:
 
     wanted: the replies that will do. Raises ConfigError where it is unknown, broken, or made for something else.
     """
-    if name.endswith(".toml"):
-        content = read_file(folder / name, name)
-    elif name in own_names():
-        content = (OURS / f"{name}.toml").read_bytes()
-    else:
-        known = ", ".join(own_names())
-        raise ConfigError(f"unknown template: {name}", do=f"known: {known}; or name a file of your own: mine.toml")
+    content = words_of(name, folder, "template", {one: OURS / f"{one}.toml" for one in own_names()})
     template = decoded(content, Template, name)
     if template.reply not in wanted:
         raise ConfigError(
