@@ -73,7 +73,8 @@ def read_template(name: str, folder: Path, wanted: frozenset[str]) -> Template:
     template = decoded(content, Template, name)
     if template.reply not in wanted:
         raise ConfigError(
-            f'the template {name} has reply = "{template.reply}"', do=f"here it must be {' or '.join(sorted(wanted))}"
+            f'the template {name} has reply = "{template.reply}"',
+            do=f"name one whose reply is {' or '.join(sorted(wanted))}",
         )
     _check_slots(template, name)
     return template

@@ -4,6 +4,7 @@ The SDK does the tokens (personal ones are refreshed, legacy ones sent as they a
 typed models refuse annotations that the server accepts.
 """
 
+import contextlib
 import json
 from collections.abc import Iterator, Sequence
 from typing import Any, Self
@@ -19,6 +20,15 @@ WITH_ANNOTATIONS = (
     *("result", "completed_by", "was_cancelled", "lead_time", "updated_by"),
 )
 """Fields of a task and, since the server takes one list for both, of its annotations."""
+
+
+def _detail(words: str) -> str:
+    """What the server says, without the JSON around it."""
+    with contextlib.suppress(ValueError):
+        found = json.loads(words)
+        if isinstance(found, dict):
+            words = str(found.get("validation_errors") or found.get("detail") or words)
+    return " ".join(words.split())[:200]
 
 
 class LabelStudioBusyError(LabelStudioError):
@@ -112,8 +122,8 @@ class LabelStudio:
             found = self._json("GET", "api/tasks", params=params)
             rows = found["tasks"]
             yield from rows
-            if len(rows) < size:
-                return
+            if not rows or page * size >= int(found["total"]):
+                return  # the page after the last one is an error, not an empty one
             page += 1
 
     def _json(self, method: str, path: str, body: Any = None, params: dict[str, Any] | None = None) -> Any:
@@ -145,9 +155,11 @@ class LabelStudio:
             ) from error
 
     def _refused(self, status: int, path: str, words: str) -> LabelStudioError:
-        told = f"{self.url} answers {path} with {status}: {' '.join(words.split())[:200]}"
+        told = f"{self.url} answers {path} with {status}: {_detail(words)}"
         if status == 401:
-            return LabelStudioError(told, do="the token is wrong or of a kind that is switched off: see its variable")
+            return LabelStudioError(
+                told, do="set the variable of token_env to a token of this server, one that is switched on there"
+            )
         if status == 403:
             return LabelStudioError(told, do="this user may not do that: use the token of an administrator")
         if status == 404:

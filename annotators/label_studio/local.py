@@ -118,7 +118,7 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _welcome(server: Server, home: Path, is_new: bool) -> str:
-    path = shlex.quote(str(secrets_file(home)))
+    path = shlex.quote(str(secrets_file(home.resolve())))
     read = f"$({sys.executable} -c 'import json, sys; print(json.load(open(sys.argv[1]))[\"token\"])' {path})"
     token = server.account.token if is_new else f'"{read}"'
     return (

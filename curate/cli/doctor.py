@@ -15,6 +15,7 @@ from curate.cli.output import print_json, table
 
 if TYPE_CHECKING:
     from curate.config.calls import CallConfig
+    from curate.config.model import Pipeline
 
 CONNECT_TIMEOUT_S = 2.0
 
@@ -23,6 +24,7 @@ LIBRARIES = {
     "embed": ("sentence-transformers", "torch"),
     "train": ("torch", "transformers", "tokenizers", "safetensors"),
     "hub": ("datasets", "pandas"),
+    "label-studio": ("label-studio-sdk",),
 }
 
 
@@ -104,8 +106,35 @@ def _configuration(config: Path, pipeline: str | None) -> list[dict[str, Any]]:
                 api_key(name, one)
         except CurateError as error:
             findings.append(_finding(f"model {name}", error.what, error.do, is_needed=True))
+    findings += _annotate(chosen)
     addresses = {one.base_url: name for name, one in reversed(models) if one.base_url}
     return findings + [_server(url, name) for url, name in reversed(addresses.items())]
+
+
+def _annotate(pipeline: "Pipeline") -> list[dict[str, Any]]:
+    """Principles, templates and gates that cannot be read, and where people work."""
+    from curate.stages.annotate.people import server_of
+    from curate.stages.annotate.recipes import PEOPLE, all_recipes
+    from curate.stages.annotate.stage import gate_bounds
+    from schemas.errors import CurateError
+
+    findings, config = [], pipeline.config.annotate
+    for check in (all_recipes, gate_bounds):
+        try:
+            check(pipeline)
+        except CurateError as error:
+            findings.append(_finding("annotate", error.what, error.do, is_needed=True))
+    if not any(one.kind == PEOPLE for one in config.annotators):
+        return findings
+    if config.label_studio is None:
+        do = f"add [pipelines.{pipeline.name}.annotate.label_studio]"
+        return [*findings, _finding("people", "no Label Studio is named: their tasks stay here", do)]
+    try:
+        with server_of(pipeline) as server:
+            user = server.whoami()
+    except CurateError as error:
+        return [*findings, _finding("people", error.what, error.do, is_needed=True)]
+    return [*findings, _finding("people", f"{config.label_studio.url}: works as {user.get('email', 'somebody')}")]
 
 
 def _server(url: str, name: str) -> dict[str, Any]:

@@ -118,7 +118,7 @@ class LabelStudioConfig(Table):
 
     url: str = "http://127.0.0.1:8080"
     """Address of the server."""
-    token_env: str = "LABEL_STUDIO_TOKEN"  # noqa: S105  the name of a variable, not a token
+    token_env: str = Field(default="LABEL_STUDIO_TOKEN", max_length=60, pattern=r"^[A-Z][A-Z0-9_]*$")
     """Name of the environment variable that holds the access token, a personal or a legacy one."""
     shard_tasks: int = Field(default=5_000, ge=1, le=10_000)
     """Tasks of one project; the server becomes slow beyond 10,000."""

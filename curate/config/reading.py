@@ -97,6 +97,8 @@ def _fault(file: Path, lines: dict[Location, int], location: Location, fault: An
     message = fault["msg"].removeprefix("Value error, ")
     if fault["type"] == "missing":
         return f'{place}: {_table(location[:-1])}: the key "{location[-1]}" is missing'
+    if str(location[-1]).endswith("_env"):
+        return f"{place}: {_table(location)}: name an environment variable here, never a key or token itself"
     got = f" (it is {fault['input']!r})" if isinstance(fault["input"], str | int | float) else ""
     return f"{place}: {_table(location)}: {message}{got}"
 

@@ -47,25 +47,35 @@ def push(
     """
     project_id = _made(server, book, project)
     wanted = {task.uid: task for task in tasks}
-    sent, idle = 0, 0
     there, removed = _reconciled(server, project_id)
+    first, idle = len(wanted.keys() & there.keys()), 0
     while missing := [task for uid, task in wanted.items() if uid not in there]:
-        try:
-            server.import_tasks(project_id, [as_json(task) for task in missing[: project.batch_tasks]])
-        except LabelStudioBusyError as error:
-            say(f"{error.what}; looking at what arrived")
-            _wait_until_stable(server, project_id)
+        _import(server, project_id, missing, project, say)
         before = len(there)
         there, more = _reconciled(server, project_id)
-        sent, removed = sent + max(0, len(there) - before), removed + more
+        removed += more
         idle = 0 if len(there) > before else idle + 1
         if idle >= MOST_IDLE:
             raise LabelStudioError(
                 f'{len(missing):,} tasks of "{project.title}" do not arrive', do="look at the server's log, push again"
             )
-        say(f"{project.title}: {len(there):,} of {len(wanted):,} tasks are there")
     book.seen(project.title, there)
-    return Pushed(project.title, project_id, len(wanted), sent, removed)
+    return Pushed(project.title, project_id, len(wanted), len(wanted) - first, removed)
+
+
+def _import(
+    server: LabelStudio, project_id: int, missing: Sequence[PersonTask], project: Project, say: Callable[[str], None]
+) -> None:
+    """Send what is missing, some at a time, up to the first call that breaks: then what arrived must be listed."""
+    for start in range(0, len(missing), project.batch_tasks):
+        some = missing[start : start + project.batch_tasks]
+        try:
+            server.import_tasks(project_id, [as_json(task) for task in some])
+        except LabelStudioBusyError as error:
+            say(f"{error.what}; looking at what arrived")
+            _wait_until_stable(server, project_id)
+            return
+        say(f"{project.title}: {start + len(some):,} of {len(missing):,} new tasks are sent")
 
 
 def _made(server: LabelStudio, book: LabelBook, project: Project) -> int:

@@ -57,7 +57,7 @@ def _told(work: Callable[[], object], progress: Progress) -> None:
     try:
         work()
     except CurateError as error:
-        progress.say(f"people's work is not brought in step: {error.what}; then: curate label sync")
+        progress.say(f"Label Studio could not be reached, people's work stays as it is: {error.what}")
 
 
 def server_of(pipeline: Pipeline) -> "LabelStudio":

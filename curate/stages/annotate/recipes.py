@@ -59,7 +59,11 @@ def recipe_of(pipeline: Pipeline, config: Instructed) -> Recipe:
     wanted = CORRECTING if isinstance(config, AnnotatorConfig) else VERDICTS
     if isinstance(config, CritiqueConfig):
         wanted = CRITIQUE
-    return Recipe(chosen(config.principles, pipeline.folder), read_template(config.template, pipeline.folder, wanted))
+    try:
+        template = read_template(config.template, pipeline.folder, wanted)
+        return Recipe(chosen(config.principles, pipeline.folder), template)
+    except ConfigError as error:
+        raise ConfigError(f"{config.name}: {error.what}", do=error.do) from error
 
 
 def all_recipes(pipeline: Pipeline) -> dict[str, Recipe]:

@@ -6,7 +6,7 @@ import pytest
 from annotators.label_studio.accounts import add_user, personal_access_token
 from curate.ledger.labels import LabelBook
 from curate.pipeline import run_stage
-from curate.stages.annotate.people import pull_work, push_tasks
+from curate.stages.annotate.people import pull_work, push_tasks, server_of
 from curate.store.run import RunStore
 from schemas.errors import ConfigError, LabelStudioError
 from tests.curate.stages.peopling import Hands, peopled, ruled
@@ -176,6 +176,16 @@ def test_tasks_that_are_there_twice_are_one_again(work):
     (pushed,) = push(made)
     assert (pushed.sent, pushed.removed) == (0, 2)
     assert len(hands.tasks(project)) == 3
+
+
+def test_listings_end_at_the_last_page_whatever_its_size(work, monkeypatch):
+    made, hands = work(pairs=6)
+    for size in (2, 3, 4, 6):
+        monkeypatch.setenv("TEST_LABEL_STUDIO_TOKEN", hands._token)
+        with server_of(made) as server:
+            project = project_of(made)
+            found = list(server._pages(project, size, {"include": "id"}))
+        assert len({row["id"] for row in found}) == len(found) == 6
 
 
 def test_projects_hold_no_more_tasks_than_they_may(work):

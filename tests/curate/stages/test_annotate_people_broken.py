@@ -52,7 +52,7 @@ def test_answers_that_are_lost_after_the_server_acted_make_no_task_twice(proxied
     made, hands, proxy = proxied(12, batch_tasks=4)
     proxy.drops = lambda method, path: method == "POST" and random.Random(f"{path}{proxy.dropped}").random() < 0.9
     push(made)
-    assert proxy.dropped >= 3
+    assert proxy.dropped >= 2
     found = uids(hands, made)
     assert len(found) == len(set(found)) == 12
     assert len(hands.call("GET", f"/api/projects?title={made.name}")["results"]) == 1
