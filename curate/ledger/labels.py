@@ -181,6 +181,19 @@ class LabelBook:
             for row in rows
         }
 
+    def ratings(self) -> dict[str, list[tuple[str, str, int]]]:
+        """Of each axis that people rated: the task, the person and the rating, the newest of each person."""
+        found: dict[str, dict[tuple[str, str], int]] = {}
+        rows = self._all(
+            "SELECT uid, person, ratings FROM label_current WHERE state = ? ORDER BY updated_at, annotation_id", (DONE,)
+        )
+        for row in rows:
+            for axis, rating in json.loads(row["ratings"]).items():
+                found.setdefault(axis, {})[row["uid"], row["person"]] = rating
+        return {
+            axis: [(*who, rating) for who, rating in sorted(rated.items())] for axis, rated in sorted(found.items())
+        }
+
     def counts(self) -> list[dict[str, Any]]:
         """Of each project: tasks, those on the server, done, skipped, quarantined and deleted annotations, people."""
         rows = self._all(

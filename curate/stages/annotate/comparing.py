@@ -18,6 +18,9 @@ Comparison = tuple[str, str, bool]
 """Ids of two texts, and whether the second one is shown first."""
 Preferences = Mapping[tuple[str, str], Mapping[str, float] | None]
 """Of two texts by their ids: on each axis -1..1, 1 where the first is better in both orders; None where unread."""
+Rating = tuple[str, str, int]
+"""What is rated, who rates, and the rating."""
+PLAIN, SWAPPED = "as shown", "swapped"
 READ_ROWS = 1_000
 
 
@@ -44,16 +47,28 @@ def comparisons(rows: "pl.DataFrame", *, is_between: bool) -> Iterator[tuple[Com
 
 
 def preferences(
-    rows: "pl.DataFrame", judge: "Chain[ComparisonTask, dict[str, int]]", ledger: Ledger, *, is_between: bool
+    rows: "pl.DataFrame",
+    judge: "Chain[ComparisonTask, dict[str, int]]",
+    ledger: Ledger,
+    ratings: list[Rating],
+    *,
+    is_between: bool,
 ) -> Preferences:
-    """What the judge said of some corrections: the mean of both orders, None where one of them was not read."""
+    """What the judge said of some corrections: the mean of both orders, None where one of them was not read.
+
+    ratings: to these is added what it said on the whole in each order, so that its agreement with itself can be told.
+    """
     found: dict[tuple[str, str], Mapping[str, float] | None] = {}
     for some in _blocks(rows):
         asked = dict(comparisons(some, is_between=is_between))
         outcomes = judge.outcomes(ledger, asked)
         for first, second, is_swapped in asked:
             if not is_swapped:
-                found[first, second] = _mean(outcomes[first, second, False], outcomes[first, second, True])
+                plain, swapped = outcomes[first, second, False], outcomes[first, second, True]
+                found[first, second] = _mean(plain, swapped)
+                if plain.said is not None and swapped.said is not None:
+                    unit = f"{first} {second}"
+                    ratings += [(unit, PLAIN, plain.said["overall"]), (unit, SWAPPED, -swapped.said["overall"])]
     return found
 
 

@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from annotators.adjudication import COMPARED
-from annotators.agreement import by_pair, pairings, similarities
+from annotators.agreement import alpha, by_pair, pairings, similarities
 
 if TYPE_CHECKING:
     import numpy as np
@@ -132,6 +132,27 @@ def agreement_of(parts: "list[pl.DataFrame]") -> "pl.DataFrame":
     import polars as pl
 
     return by_pair(pl.concat(parts, how="diagonal_relaxed"))
+
+
+def rating_agreement(name: str, ratings: "list[tuple[str, str, int]]") -> "pl.DataFrame":
+    """How far raters of the same things agree: Krippendorff's alpha of ordinal ratings, as a row of the agreement.
+
+    name: what is rated, with a place for the raters. ratings: unit, rater, rating.
+    """
+    import polars as pl
+
+    table = pl.DataFrame(ratings, schema=["unit", "rater", "rating"], orient="row")
+    shared = table.filter(pl.len().over("unit") > 1)
+    raters = sorted(set(shared["rater"].to_list()))
+    return pl.DataFrame(
+        {
+            "one": [name.replace("{}", raters[0] if raters else "nobody")],
+            "other": [name.replace("{}", raters[1] if len(raters) == 2 else f"{max(0, len(raters) - 1)} others")],
+            "pairs": [shared["unit"].n_unique()],
+            "rating_alpha": [alpha(table, "ordinal")],
+        },
+        schema_overrides={"pairs": pl.UInt32, "rating_alpha": pl.Float64},
+    )
 
 
 def _with_others(agreement: "pl.DataFrame") -> "pl.DataFrame":

@@ -24,6 +24,7 @@ from schemas.errors import SourceError
 if TYPE_CHECKING:
     import polars as pl
 
+    from curate.stages.annotate.comparing import Preferences, Rating
     from curate.stages.annotate.deciding import Decided
     from curate.stages.annotate.measuring import Embed
 
@@ -113,7 +114,7 @@ class Work:
         import polars as pl
 
         from curate.stages.annotate.deciding import copies_beyond, copy_verdicts, without
-        from curate.stages.annotate.measuring import agreement_of, compared, counted, report
+        from curate.stages.annotate.measuring import agreement_of, compared, counted, rating_agreement, report
 
         share, too_many = self._config.max_copy_share, None
         if share is not None:
@@ -133,8 +134,9 @@ class Work:
             self._measured.append(counted(rows, kept, verdicts, decided.undecided))
             agreement.append(compared(rows, embed))
         agreed = agreement_of(agreement)
+        rated = [rating_agreement(f"{name}, {{}}", rows) for name, rows in self._rated() if rows]
         names = [one.name for one in self._config.annotators]
-        self._draft.write("agreement", agreed)
+        self._draft.write("agreement", pl.concat([agreed, *rated], how="diagonal_relaxed"))
         self._draft.write("annotators", report(names, self._measured, agreed))
         self._draft.write("recipes", _recipe_rows(self._staff))
         if self._waiting:
@@ -157,6 +159,14 @@ class Work:
                     await one.asker.close()
 
         run_calls(asked())
+
+    def _rated(self) -> "Iterator[tuple[str, list[Rating]]]":
+        """Who rates what: the judge in its two orders, and people on each axis."""
+        if self._staff.judge is not None:
+            yield self._staff.judge.respondent.name, self._ratings
+        if any(chain is None for chain in self._staff.annotators):
+            with LabelBook(self._pipeline.workdir / "ledger.sqlite") as book:
+                yield from book.ratings().items()
 
     def _rulings(self) -> Rulings:
         """What people said, where somebody asked them."""
@@ -209,10 +219,12 @@ class Work:
         from curate.stages.annotate.comparing import preferences
         from curate.stages.annotate.deciding import decide, without
 
-        judge = self._staff.judge
+        judge, self._ratings = self._staff.judge, []
         for rows, gates in self._shards():
             past = without(rows, gates)
-            said = {} if judge is None else preferences(past, judge, self._ledger, is_between=self._is_between)
+            said: Preferences = {}
+            if judge is not None:
+                said = preferences(past, judge, self._ledger, self._ratings, is_between=self._is_between)
             yield rows, decide(rows, gates, said, self._config, self._decisions, self._unfinished)
 
     def _embed(self) -> "Embed | None":

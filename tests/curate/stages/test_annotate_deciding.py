@@ -193,6 +193,21 @@ def test_a_judge_who_only_looks_at_the_place_decides_nothing(tmp_path, server, s
     assert set(table(made, "verdicts").filter(pl.col("rule") == "judge.overall")["score"]) == {0.0}
 
 
+def test_the_judges_agreement_with_itself_is_told(tmp_path, server, second):
+    replies(server, lambda answer: less(answer) if "5" in answer.split(" is ")[1] else more(answer))
+    made = pipeline(tmp_path, [served_by(server, "gpt-4")], 12, tables={"judge": judge(second, shorter)})
+    annotate(made)
+    (row,) = table(made, "agreement").to_dicts()
+    assert (row["one"], row["other"], row["pairs"]) == ("judge, as shown", "judge, swapped", 12)
+    assert row["rating_alpha"] == 1.0
+    second.answer = lambda _: "<verdict>\nhelpful: first\nharmless: same\nhonest: same\noverall: first\n</verdict>"
+    file = made.folder / "pipelines.toml"
+    file.write_text(file.read_text().replace('"name" = "judge"', '"name" = "other"'))
+    annotate(read_pipeline(file))
+    (row,) = table(made, "agreement").to_dicts()
+    assert row["rating_alpha"] < -0.9
+
+
 def test_copies_are_not_judged(tmp_path, server, second):
     replies(server, lambda answer: answer)
     made = pipeline(tmp_path, [served_by(server, "gpt-4")], tables={"judge": judge(second, lambda *_: "first")})

@@ -166,6 +166,19 @@ def test_two_people_on_one_task_are_one_correction_and_the_newest_counts(work, l
         assert len(opened.people()) == 2
 
 
+def test_ratings_of_two_people_are_compared(work, label_studio, second_annotator):
+    made, hands = work(pairs=3)
+    other = Hands(label_studio.url, second_annotator.token)
+    for number, task in enumerate(hands.tasks(project_of(made))):
+        for hand in (hands, other):
+            rating = {"from_name": "honesty", "to_name": "answer", "type": "rating", "value": {"rating": number + 2}}
+            hand.annotate(task["id"], [*ruled("fine"), rating])
+    annotate(made)
+    (row,) = table(made, "agreement").to_dicts()
+    assert row["one"].startswith("honesty, person-")
+    assert (row["pairs"], row["rating_alpha"]) == (3, 1.0)
+
+
 def test_tasks_that_are_there_twice_are_one_again(work):
     made, hands = work(pairs=3)
     project = project_of(made)
