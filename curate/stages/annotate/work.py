@@ -50,6 +50,7 @@ class Work:
         self._bounds = bounds
         self._measured: list[pl.DataFrame] = []
         self._decisions = _decisions(pipeline)
+        self._ratings: list[Rating] = []
 
     def criticise(self) -> None:
         """Ask the critic about every pair, plan who corrects what, and write the critic's verdicts."""
@@ -219,7 +220,8 @@ class Work:
         from curate.stages.annotate.comparing import preferences
         from curate.stages.annotate.deciding import decide, without
 
-        judge, self._ratings = self._staff.judge, []
+        judge = self._staff.judge
+        self._ratings.clear()
         for rows, gates in self._shards():
             past = without(rows, gates)
             said: Preferences = {}
