@@ -1,18 +1,16 @@
 """Tasks as Label Studio takes them: what a person is shown, and the draft as a prediction, which autosaves. Pure."""
 
-import difflib
 import html
-import re
 from dataclasses import dataclass
 from typing import Any
 
 from annotators.model import dialogue
+from annotators.word_diff import word_diff
 from schemas.records import CorrectionTask
 
 DRAFT = "draft"
-WORD = re.compile(r"\s+|\w+|[^\w\s]")
-MOST_DIFFED = 25_000_000
-"""Words of one text times those of the other: more would take minutes, so the draft is shown as one change."""
+OPENING = {"same": "", "removed": "<del>", "added": "<ins>"}
+CLOSING = {"same": "", "removed": "</del>", "added": "</ins>"}
 
 
 @dataclass(frozen=True)
@@ -52,22 +50,7 @@ def diff_html(answer: str, draft: str) -> str:
     """What turns the answer into the draft, word by word; every character of both is escaped."""
     if answer == draft:
         return "<p>The draft is the answer itself.</p>"
-    before, after = WORD.findall(answer), WORD.findall(draft)
-    if len(before) * len(after) > MOST_DIFFED:
-        return _marked("del", before) + _marked("ins", after)
-    pieces = []
-    matcher = difflib.SequenceMatcher(None, before, after, autojunk=False)
-    for what, start, end, new_start, new_end in matcher.get_opcodes():
-        if what == "equal":
-            pieces.append(_escaped(before[start:end]))
-        else:
-            pieces.append(_marked("del", before[start:end]) + _marked("ins", after[new_start:new_end]))
-    return "".join(pieces)
-
-
-def _marked(tag: str, words: list[str]) -> str:
-    return f"<{tag}>{_escaped(words)}</{tag}>" if words else ""
-
-
-def _escaped(words: list[str]) -> str:
-    return html.escape("".join(words)).replace("\n", "<br>")
+    return "".join(
+        OPENING[what] + html.escape(text).replace("\n", "<br>") + CLOSING[what]
+        for what, text in word_diff(answer, draft)
+    )

@@ -9,7 +9,7 @@ from typing import Any
 
 import typer
 
-from curate.report import word_diff
+from annotators.word_diff import word_diff
 from schemas.errors import CurateError
 
 COLOURS = {"removed": typer.colors.RED, "added": typer.colors.GREEN}

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import difflib
-import importlib
-import pkgutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from schemas.errors import ConfigError
+from curate.rules.registry import found, loaded
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -70,20 +67,9 @@ def gate(
 
 def all_gates() -> dict[str, Gate]:
     """Every gate by name, sorted. Loads no heavy library: the gates load theirs when they score."""
-    package = importlib.import_module("curate.gates")
-    for module in pkgutil.iter_modules(package.__path__):
-        importlib.import_module(f"curate.gates.{module.name}")
-    return dict(sorted(_GATES.items()))
+    return loaded("curate.gates", _GATES)
 
 
 def find_gates(names: Iterable[str]) -> dict[str, Gate]:
     """The named gates, in this order. Raises ConfigError, which names the nearest known one."""
-    known = all_gates()
-    found = {}
-    for name in names:
-        if name not in known:
-            near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
-            hint = f'; did you mean "{near[0]}"?' if near else ""
-            raise ConfigError(f'annotate: unknown gate "{name}"{hint}', do=f"known gates: {', '.join(known)}")
-        found[name] = known[name]
-    return found
+    return found("annotate", "gate", names, all_gates())

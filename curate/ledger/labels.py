@@ -125,6 +125,10 @@ class LabelBook:
             )
         return len(gone)
 
+    def titles(self) -> set[str]:
+        """Names of all projects that have tasks."""
+        return {row["title"] for row in self._all("SELECT DISTINCT title FROM label_tasks", ())}
+
     def tasks(self, title: str) -> dict[str, PlannedTask]:
         """All tasks of a project by uid."""
         rows = self._all("SELECT * FROM label_tasks WHERE title = ? ORDER BY uid", (title,))
@@ -235,13 +239,10 @@ class LabelBook:
 
     @contextmanager
     def _transaction(self) -> Iterator[None]:
-        self._connection.execute("BEGIN IMMEDIATE")
-        try:
+        """Committed at the end of the block, rolled back where it raises."""
+        with self._connection:
+            self._connection.execute("BEGIN IMMEDIATE")
             yield
-        except BaseException:
-            self._connection.execute("ROLLBACK")
-            raise
-        self._connection.execute("COMMIT")
 
     def _one(self, query: str, values: tuple[Any, ...]) -> Any:
         return self._connection.execute(query, values).fetchone()

@@ -96,10 +96,10 @@ def push_tasks(pipeline: Pipeline, store: RunStore, say: Callable[[str], None]) 
             configuration = configuration_hash(told)
             waiting = dict(_waiting(pipeline, store, one.name))
             titles = [title_of(pipeline.name, one.name, configuration, shard) for shard in range(MOST_PROJECTS)]
-            known = {title: there for title in titles if (there := book.tasks(title))}
+            people = {task.uid: task for task in waiting.values()}
+            known = {title: book.tasks(title) for title in sorted(book.titles() & set(titles))}
             for title, planned in sharded(list(waiting), known, titles, settings.shard_tasks).items():
                 book.plan(planned)
-                people = {task.uid: task for task in waiting.values()}
                 project = Project(title, one.name, told, settings.batch_tasks)
                 pushed.append(push(server, book, project, [people[task.uid] for task in planned], say))
     return pushed

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from curate.report import word_diff
+from annotators.word_diff import word_diff
 from tests.conftest import ROOT, lines
 
 CURATE = str(Path(sys.executable).parent / "curate")

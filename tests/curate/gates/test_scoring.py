@@ -1,10 +1,7 @@
 """Scores stand in the rows' order, copies pass everything, and no text breaks or stalls a gate."""
 
 import json
-import os
 import random
-import subprocess
-import sys
 import time
 
 import polars as pl
@@ -14,8 +11,8 @@ from curate.gates.bounds import default_bounds
 from curate.gates.registry import all_gates, find_gates
 from curate.gates.scoring import score
 from curate.rules.judging import judge
-from tests.conftest import ROOT
 from tests.curate.gates.conftest import CONTEXT, INSTRUCTION, rows
+from tests.elsewhere import printed_elsewhere
 
 SOUND = {
     "question": "How long do eggs boil?",
@@ -132,17 +129,7 @@ def test_scores_do_not_depend_on_hash_seed_and_threads():
         "from tests.curate.gates.conftest import CONTEXT, rows\nfrom tests.curate.gates.test_scoring import FAULTY, mixed\n"
         "print(score(rows(*mixed()), all_gates(), CONTEXT).write_json())"
     )
-    outputs = {
-        subprocess.run(
-            [sys.executable, "-c", code],
-            env={**os.environ, "PYTHONHASHSEED": seed, "POLARS_MAX_THREADS": threads},
-            cwd=ROOT,
-            capture_output=True,
-            check=True,
-            text=True,
-        ).stdout
-        for seed, threads in (("1", "1"), ("77", "2"))
-    }
+    outputs = printed_elsewhere(code)
     assert len(outputs) == 1
     assert len(json.loads(outputs.pop())) == 300
 

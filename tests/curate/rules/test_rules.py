@@ -1,9 +1,6 @@
 """Each rule: the empty text, the single row, known texts, and the same scores under any hash seed and thread count."""
 
 import json
-import os
-import subprocess
-import sys
 
 import polars as pl
 import pytest
@@ -11,6 +8,7 @@ import pytest
 from curate.rules.judging import score
 from curate.rules.registry import all_rules, find_rules
 from schemas.errors import ConfigError
+from tests.elsewhere import printed_elsewhere
 
 GOOD = "How do I boil an egg so that the yolk stays soft?"
 
@@ -81,15 +79,6 @@ def test_scores_do_not_depend_on_hash_seed_and_threads():
         "rows = pl.DataFrame({'row_id': [str(n) for n in range(500)], 'text': texts})\n"
         "print(json.dumps(score(rows, 'row_id', 'text', all_rules()).to_dicts()))"
     )
-    outputs = {
-        subprocess.run(
-            [sys.executable, "-c", code],
-            env={**os.environ, "PYTHONHASHSEED": seed, "POLARS_MAX_THREADS": threads},
-            capture_output=True,
-            check=True,
-            text=True,
-        ).stdout
-        for seed, threads in (("1", "1"), ("77", "2"))
-    }
+    outputs = printed_elsewhere(code)
     assert len(outputs) == 1
     assert len(json.loads(outputs.pop())) == 500
