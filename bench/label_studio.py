@@ -8,13 +8,14 @@ from form.measuring import Ratio, main
 
 from annotators.label_studio.client import LabelStudio
 from annotators.label_studio.local import running
-from annotators.label_studio.screen import SCREEN, instruction
+from annotators.label_studio.screens import Step, instruction, screen
 from annotators.label_studio.tasks import PersonTask, as_json
 from annotators.principles import chosen
 from curate.identity import content_id
+from curate.labelling.projects import planned
 from curate.labelling.pull import pull
 from curate.labelling.push import Project, push
-from curate.ledger.labels import LabelBook, PlannedTask
+from curate.ledger.labels import LabelBook, LabelProject
 
 TASKS = 10_000
 BATCH = 500
@@ -26,7 +27,7 @@ def measure(workdir: Path, shrunk: Callable[[int], int]) -> tuple[dict[str, Rati
     """Push and pull of some thousand tasks, each beside the same calls without a ledger."""
     count = shrunk(TASKS)
     tasks, others = _tasks("pushed", count), _tasks("pulled", count)
-    told = instruction(chosen(["helpful", "harmless", "honest"], Path()))
+    told = instruction(Step.CORRECT, chosen(["helpful", "harmless", "honest"], Path()))
     with (
         running(workdir / "server") as made,
         LabelStudio(made.url, made.account.token) as server,
@@ -34,13 +35,13 @@ def measure(workdir: Path, shrunk: Callable[[int], int]) -> tuple[dict[str, Rati
         LabelBook(workdir / "pulled.sqlite") as other,
     ):
         bare_push_s = _seconds(lambda: _bare_import(server, "bare import", told, [as_json(task) for task in tasks]))
-        project = Project("ours", "team", told, BATCH)
-        book.plan([_planned(task, project.title) for task in tasks])
+        project = Project("ours", "bench", "team", Step.CORRECT, screen(Step.CORRECT), told, BATCH)
+        book.plan([planned(task, project.title, "team") for task in tasks])
         push_s = _seconds(lambda: push(server, book, project, tasks, lambda _: None))
         annotated = [as_json(task) | {"annotations": [{"result": [VERDICT]}]} for task in others]
         number = _bare_import(server, "annotated", told, annotated)
-        other.plan([_planned(task, "annotated") for task in others])
-        other.note_project("annotated", server.url, "team", number)
+        other.plan([planned(task, "annotated", "team") for task in others])
+        other.note_project(LabelProject("annotated", number, "bench", "team", Step.CORRECT, None), server.url)
         bare_pull_s = _seconds(lambda: sum(1 for _ in server.changed_tasks(number, None)))
         pulled: list[int] = []
         pull_s = _seconds(
@@ -58,7 +59,7 @@ def measure(workdir: Path, shrunk: Callable[[int], int]) -> tuple[dict[str, Rati
 
 
 def _bare_import(server: LabelStudio, title: str, told: str, rows: list[dict[str, object]]) -> int:
-    number = int(server.create_project(title, SCREEN, told, overlap=1)["id"])
+    number = int(server.create_project(title, screen(Step.CORRECT), told, overlap=1)["id"])
     for start in range(0, len(rows), BATCH):
         server.import_tasks(number, rows[start : start + BATCH])
     return number
@@ -70,11 +71,6 @@ def _tasks(kind: str, count: int) -> list[PersonTask]:
         PersonTask(content_id(kind, number), content_id("pair", number), f"How do I get to {number}?", text, text)
         for number, text in enumerate(texts)
     ]
-
-
-def _planned(task: PersonTask, title: str) -> PlannedTask:
-    data_hash = content_id("data", task.question, task.answer)
-    return PlannedTask(task.uid, title, task.pair_id, "team", task.answer, task.draft, data_hash)
 
 
 def _seconds(work: Callable[[], object]) -> float:

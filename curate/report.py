@@ -111,6 +111,8 @@ def _table(pipeline: Pipeline, table: str, stage: str | None) -> "pl.LazyFrame":
             return _shared_clusters(store, frame)
         if table == "preferences":
             return _with_questions(store, frame)
+        if table == "waiting":
+            return _waiting_with_texts(store, frame)
         if table == "annotators":
             return _with_calls(store.workdir, frame)
         return _with_texts(store, frame) if table in {"corrections", "candidates"} else frame
@@ -124,6 +126,14 @@ def _with_texts(store: RunStore, corrections: "pl.LazyFrame") -> "pl.LazyFrame":
     pairs = store.table("dedup", "pairs").select("pair_id", "question", "answer")
     joined = corrections.rename({"text": "correction"}).join(pairs, on="pair_id", how="inner", maintain_order="left")
     return joined.with_columns((pl.col("answer") == pl.col("correction")).alias("is_identity"))
+
+
+def _waiting_with_texts(store: RunStore, waiting: "pl.LazyFrame") -> "pl.LazyFrame":
+    """What waits with its pair, and the correction where one is there that waits for others or for a choice."""
+    pairs = store.table("dedup", "pairs").select("pair_id", "question", "answer")
+    texts = store.table("annotate", "candidates").select("correction_id", "text").rename({"text": "correction"})
+    joined = waiting.join(pairs, on="pair_id", how="left", maintain_order="left")
+    return joined.join(texts, on="correction_id", how="left", maintain_order="left")
 
 
 def _with_calls(workdir: Path, annotators: "pl.LazyFrame") -> "pl.LazyFrame":

@@ -7,6 +7,7 @@ typed models refuse annotations that the server accepts.
 import contextlib
 import json
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any, Self
 
 from schemas.errors import LabelStudioError, MissingExtraError
@@ -33,6 +34,20 @@ def _detail(words: str) -> str:
 
 class LabelStudioBusyError(LabelStudioError):
     """A call broke or timed out: what it asked for may have been done."""
+
+
+class LabelStudioGoneError(LabelStudioError):
+    """What was asked for is not there."""
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """One task on the server. annotations: submitted and skipped ones. people: how many shall do it."""
+
+    task_id: int
+    uid: str
+    annotations: int
+    people: int
 
 
 class LabelStudio:
@@ -89,6 +104,13 @@ class LabelStudio:
         found: dict[str, Any] = self._json("GET", f"api/projects/{int(project_id)}")
         return found
 
+    def has_project(self, project_id: int, title: str) -> bool:
+        """Whether a project is there, and is not another one that has its number by now (a server made anew)."""
+        try:
+            return bool(self.project(project_id).get("title") == title)
+        except LabelStudioGoneError:
+            return False
+
     def import_tasks(self, project_id: int, tasks: Sequence[dict[str, Any]]) -> None:
         """Add tasks. After an error they may be there: list before anything is sent again."""
         self._json("POST", f"api/projects/{int(project_id)}/import", body=list(tasks))
@@ -97,13 +119,27 @@ class LabelStudio:
         """Remove a task with its annotations."""
         self._json("DELETE", f"api/tasks/{int(task_id)}")
 
-    def task_marks(self, project_id: int) -> list[tuple[int, str, int]]:
-        """Id, uid and count of annotations of every task of a project."""
-        fields = {"include": "id,meta,total_annotations"}
+    def task_marks(self, project_id: int) -> list[Mark]:
+        """What push must know of every task of a project."""
+        fields = {"include": "id,meta,total_annotations,cancelled_annotations,overlap"}
         return [
-            (int(row["id"]), str((row.get("meta") or {}).get("uid", "")), int(row.get("total_annotations") or 0))
+            Mark(
+                int(row["id"]),
+                str((row.get("meta") or {}).get("uid", "")),
+                int(row.get("total_annotations") or 0) + int(row.get("cancelled_annotations") or 0),
+                int(row.get("overlap") or 1),
+            )
             for row in self._pages(project_id, ID_PAGE_TASKS, fields)
         ]
+
+    def begun_tasks(self, project_id: int) -> set[int]:
+        """Ids of tasks in which somebody has a draft that is not submitted."""
+        fields = {"include": "id,draft_exists", "fields": "all"}
+        return {int(row["id"]) for row in self._pages(project_id, ID_PAGE_TASKS, fields) if row.get("draft_exists")}
+
+    def share_task(self, task_id: int, people: int, *, is_done: bool) -> None:
+        """Say how many people shall do a task. is_done: whether so many have done it."""
+        self._json("PATCH", f"api/tasks/{int(task_id)}/", body={"overlap": people, "is_labeled": is_done})
 
     def changed_tasks(self, project_id: int, since: str | None) -> Iterator[dict[str, Any]]:
         """Tasks whose annotations changed after a time (ISO 8601, UTC), or all that were touched, with annotations."""
@@ -163,7 +199,7 @@ class LabelStudio:
         if status == 403:
             return LabelStudioError(told, do="this user may not do that: use the token of an administrator")
         if status == 404:
-            return LabelStudioError(told, do="was it deleted there? or is this address no Label Studio?")
+            return LabelStudioGoneError(told, do="was it deleted there? or is this address no Label Studio?")
         if status >= 500 or status == 429:
             return LabelStudioBusyError(told, do="look at the server's log, then run the same command again")
         return LabelStudioError(told, do="docs/label-studio.md tells which versions work")

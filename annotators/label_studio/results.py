@@ -1,20 +1,29 @@
 """What a person's annotation says, strictly read: the server takes wrong tags, choices and texts as well. Pure."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
+
+from annotators.label_studio.screens import Step
 
 FINE, MINOR, MAJOR, REJECT = "fine", "minor", "major", "reject"
 VERDICTS = (FINE, MINOR, MAJOR, REJECT)
 REASONS = ("factual", "harmful", "incomplete", "tone", "format", "off_topic")
 RATINGS = ("helpfulness", "harmlessness", "honesty")
 HIGHEST = 5
-KINDS = {
+ACCEPT, SEND_BACK = "accept", "send_back"
+INSPECTIONS = (ACCEPT, REJECT, SEND_BACK)
+OWN, TEXT = "own", "text_"
+Controls = Mapping[str, str]
+CORRECTING: Controls = {
     "correction": "textarea",
     "verdict": "choices",
     "reasons": "choices",
     **dict.fromkeys(RATINGS, "rating"),
 }
 """Each control of the screen and the kind of its result."""
+INSPECTING: Controls = {"inspection": "choices", "note": "textarea"}
+ADJUDICATING: Controls = {"decision": "choices", "own": "textarea"}
 
 
 class WrongAnnotationError(Exception):
@@ -25,7 +34,8 @@ class WrongAnnotationError(Exception):
 class Said:
     """A person's ruling. text: the correction, None where the pair was rejected; equal to the answer where it is fine.
 
-    ratings: 1..5 of the answer, where given.
+    ratings: 1..5 of the answer, where given. Of an inspection: ACCEPT, REJECT or SEND_BACK, and the note. Of a
+    decision: `text_2` for the second text, REJECT, or OWN and that text.
     """
 
     verdict: str
@@ -34,18 +44,23 @@ class Said:
     ratings: dict[str, int] = field(default_factory=dict)
 
 
-def read_annotation(result: Any, answer: str, draft: str) -> Said:
+def read_annotation(step: Step, result: Any, kept: str, draft: str, texts: int = 0) -> Said:
     """The ruling in an annotation's `result`. Raises WrongAnnotationError.
 
-    A repeated region counts once. "fine" means the answer byte for byte: an edited text beside it contradicts it, and
-    so does an unchanged one beside minor or major.
+    kept: what "fine" keeps. texts: how many there were to choose from. A repeated region counts once.
     """
-    found = _controls(result)
-    verdict = _single(found, "verdict")
-    if verdict is None:
-        raise WrongAnnotationError("no verdict")
-    if verdict not in VERDICTS:
-        raise WrongAnnotationError(f"unknown verdict {verdict!r}"[:200])
+    if step is Step.INSPECT:
+        return _inspection(_controls(result, INSPECTING))
+    if step is Step.ADJUDICATE:
+        return _decision(_controls(result, ADJUDICATING), texts)
+    return _correction(_controls(result, CORRECTING), kept, draft)
+
+
+def _correction(found: dict[str, dict[str, Any]], kept: str, draft: str) -> Said:
+    """Fine means the kept text byte for byte: an edited text beside it contradicts it, and so does an unchanged one
+    beside minor or major.
+    """
+    verdict = _choice(found, "verdict", VERDICTS)
     reasons = tuple(sorted(set(_strings(found.get("reasons"), "choices", "reasons"))))
     if foreign := [one for one in reasons if one not in REASONS]:
         raise WrongAnnotationError(f"unknown reason {foreign[0]!r}"[:200])
@@ -54,25 +69,47 @@ def read_annotation(result: Any, answer: str, draft: str) -> Said:
         return Said(verdict, None, reasons, ratings)
     text = _single(found, "correction")
     if verdict == FINE:
-        if text is not None and text.strip() not in {answer.strip(), draft.strip()}:
+        if text is not None and text.strip() not in {kept.strip(), draft.strip()}:
             raise WrongAnnotationError("fine as it is, beside an edited text")
-        return Said(verdict, answer, reasons, ratings)
+        return Said(verdict, kept, reasons, ratings)
     if text is None or not text.strip():
         raise WrongAnnotationError(f"{verdict} without a correction")
-    if text.strip() == answer.strip():
-        raise WrongAnnotationError(f"{verdict}, and the correction is the answer")
+    if text.strip() == kept.strip():
+        raise WrongAnnotationError(f"{verdict}, and the correction is the text that it finds fault with")
     return Said(verdict, text.strip(), reasons, ratings)
 
 
-def _controls(result: Any) -> dict[str, dict[str, Any]]:
+def _inspection(found: dict[str, dict[str, Any]]) -> Said:
+    return Said(_choice(found, "inspection", INSPECTIONS), (_single(found, "note") or "").strip() or None)
+
+
+def _decision(found: dict[str, dict[str, Any]], texts: int) -> Said:
+    numbers = [f"{TEXT}{number}" for number in range(1, texts + 1)]
+    decision = _choice(found, "decision", (*numbers, OWN, REJECT))
+    own = (_single(found, "own") or "").strip() or None
+    if decision == OWN and own is None:
+        raise WrongAnnotationError("own, without a text")
+    return Said(decision, own if decision == OWN else None)
+
+
+def _choice(found: dict[str, dict[str, Any]], name: str, allowed: tuple[str, ...]) -> str:
+    chosen = _single(found, name)
+    if chosen is None:
+        raise WrongAnnotationError(f"no {name}")
+    if chosen not in allowed:
+        raise WrongAnnotationError(f"unknown {name} {chosen!r}"[:200])
+    return chosen
+
+
+def _controls(result: Any, kinds: Controls) -> dict[str, dict[str, Any]]:
     if not isinstance(result, list):
         raise WrongAnnotationError("the result is no list")
     found: dict[str, dict[str, Any]] = {}
     for region in result:
         name = region.get("from_name") if isinstance(region, dict) else None
-        if not isinstance(name, str) or name not in KINDS:
+        if not isinstance(name, str) or name not in kinds:
             raise WrongAnnotationError(f"a result of the unknown control {name!r}"[:200])
-        if region.get("type") != KINDS[name] or region.get("to_name") != "answer":
+        if region.get("type") != kinds[name] or region.get("to_name") != "answer":
             raise WrongAnnotationError(f"the result of {name} is of another kind or object")
         value = region.get("value")
         if not isinstance(value, dict):
@@ -86,7 +123,7 @@ def _controls(result: Any) -> dict[str, dict[str, Any]]:
 def _single(found: dict[str, dict[str, Any]], name: str) -> str | None:
     if name not in found:
         return None
-    values = _strings(found[name], "text" if name == "correction" else "choices", name)
+    values = _strings(found[name], "choices" if "choices" in found[name] else "text", name)
     if len(set(values)) != 1:
         raise WrongAnnotationError(f"{len(values)} values of {name}")
     return values[0]

@@ -4,6 +4,7 @@ import html
 from dataclasses import dataclass
 from typing import Any
 
+from annotators.label_studio.screens import Step
 from annotators.model import dialogue
 from annotators.word_diff import word_diff
 from schemas.records import CorrectionTask
@@ -15,9 +16,11 @@ CLOSING = {"same": "", "removed": "</del>", "added": "</ins>"}
 
 @dataclass(frozen=True)
 class PersonTask:
-    """One pair for one person to correct. uid: its name in our ledger and in the task's `meta`, never the server's id.
+    """One step of one pair for one person. uid: its name in our ledger and in the task's `meta`, never the server's id.
 
-    draft: where the correction begins, a model's or the answer itself.
+    draft: where the correction begins (a model's text, or the one that is to be improved); of INSPECT the correction.
+    harmless: the first stage's text, of HELPFUL. note: the inspector's, of AGAIN. texts: those to choose from, of
+    ADJUDICATE. subject: ids of what the task was made from. people: how many shall do it.
     """
 
     uid: str
@@ -25,6 +28,17 @@ class PersonTask:
     question: str
     answer: str
     draft: str
+    step: Step = Step.CORRECT
+    harmless: str = ""
+    note: str = ""
+    texts: tuple[str, ...] = ()
+    subject: tuple[str, ...] = ()
+    people: int = 1
+
+    @property
+    def kept(self) -> str:
+        """The text that stays where the verdict is "fine"."""
+        return self.harmless if self.step is Step.HELPFUL else self.answer
 
 
 def shown_question(task: CorrectionTask) -> str:
@@ -32,24 +46,42 @@ def shown_question(task: CorrectionTask) -> str:
     return dialogue(task.question, task.turns)
 
 
+def shown(task: PersonTask) -> dict[str, str]:
+    """The texts that a person reads, by the name that the screen gives them."""
+    found = {"question": task.question, "answer": task.answer}
+    match task.step:
+        case Step.HELPFUL:
+            return found | {"harmless": task.harmless}
+        case Step.AGAIN:
+            return found | {"note": task.note}
+        case Step.INSPECT:
+            return found | {"correction": task.draft}
+        case Step.ADJUDICATE:
+            return found | {f"text_{number}": text for number, text in enumerate(task.texts, start=1)}
+        case _:
+            return found
+
+
 def as_json(task: PersonTask) -> dict[str, Any]:
     """The task for the import endpoint. Texts are data of escaping tags; `diff` is HTML that we escaped ourselves.
 
     The draft is a prediction: a text area filled by `value` never autosaves, and a reload would lose the edit.
     """
+    found: dict[str, Any] = {
+        "data": {**shown(task), "diff": diff_html(task.answer, task.draft)},
+        "meta": {"uid": task.uid},
+    }
+    if task.step in (Step.INSPECT, Step.ADJUDICATE):
+        return found
     value = {"text": [task.draft]}
     area = {"from_name": "correction", "to_name": "answer", "type": "textarea", "value": value}
-    return {
-        "data": {"question": task.question, "answer": task.answer, "diff": diff_html(task.answer, task.draft)},
-        "meta": {"uid": task.uid},
-        "predictions": [{"model_version": DRAFT, "result": [area]}],
-    }
+    return found | {"predictions": [{"model_version": DRAFT, "result": [area]}]}
 
 
 def diff_html(answer: str, draft: str) -> str:
     """What turns the answer into the draft, word by word; every character of both is escaped."""
     if answer == draft:
-        return "<p>The draft is the answer itself.</p>"
+        return "<p>Nothing: it is the answer itself.</p>"
     return "".join(
         OPENING[what] + html.escape(text).replace("\n", "<br>") + CLOSING[what]
         for what, text in word_diff(answer, draft)

@@ -42,6 +42,20 @@ def pull(
     _show(found, as_json=as_json, nothing="nothing was pushed to this server yet")
 
 
+@app.command("adjudicate")
+def adjudicate(pipeline: PipelineName = None, config: ConfigFile = DEFAULT_CONFIG, as_json: AsJson = False) -> None:
+    """Bring pairs whose corrections differ to the server, where a person chooses; push does it, too."""
+    from dataclasses import asdict
+
+    from curate.config.reading import read_pipeline
+    from curate.stages.annotate.people import push_adjudications
+    from curate.store.run import RunStore
+
+    chosen = read_pipeline(config, pipeline)
+    found = [asdict(one) for one in push_adjudications(chosen, RunStore(chosen.workdir), _say)]
+    _show(found, as_json=as_json, nothing="no pair waits for an adjudicator")
+
+
 @app.command("sync")
 def sync(
     watch: Annotated[bool, typer.Option("--watch", help="Go on until Ctrl-C.")] = False,
@@ -73,18 +87,51 @@ def sync(
 def status(pipeline: PipelineName = None, config: ConfigFile = DEFAULT_CONFIG, as_json: AsJson = False) -> None:
     """Show projects, people and what is in quarantine, as the ledger knows them; asks no server."""
     from curate.config.reading import read_pipeline
+    from curate.labelling.reports import people, projects, quarantine
     from curate.ledger.labels import LabelBook
 
     with LabelBook(read_pipeline(config, pipeline).workdir / "ledger.sqlite") as book:
-        found = {"projects": book.counts(), "people": book.people(), "quarantine": book.quarantine()}
+        found = {"projects": projects(book), "people": people(book), "quarantine": quarantine(book)}
     if as_json:
         print_json(found)
         return
     if not found["projects"]:
         typer.echo("nothing was pushed yet: curate label push")
-    for name, rows in found.items():
-        if rows:
-            typer.echo(f"{name}\n{_as_table(rows)}\n")
+        return
+    parts = [_projects(found["projects"])]
+    parts += [_people(found["people"])] if found["people"] else []
+    parts += [_quarantine(found["quarantine"])] if found["quarantine"] else []
+    typer.echo("\n\n".join(parts))
+
+
+def _projects(rows: list[dict[str, Any]]) -> str:
+    names = ("title", "step", "tasks", "pushed", "done", "skipped", "quarantined", "people")
+    return table(("project", *names[1:]), [[_cell(row[name]) for name in names] for row in rows])
+
+
+def _people(rows: list[dict[str, Any]]) -> str:
+    """Who did how much, how fast and how well; shares are of 1."""
+    names = ("person", "done", "fine", "minor", "major", "reject", "other_steps", "per_hour")
+    header = (*names[:6], "other", "per hour", "gold", "same verdict", "accepted")
+    cells = [
+        [
+            *(_cell(row[name]) for name in names),
+            _of(row["gold_score"], row["gold"]),
+            _of(row["same_verdict"], row["shared"]),
+            f"{row['accepted']} of {seen}" if (seen := row["accepted"] + row["rejected"] + row["sent_back"]) else "",
+        ]
+        for row in rows
+    ]
+    return table(header, cells)
+
+
+def _of(share: float | None, count: int) -> str:
+    return "" if share is None else f"{share:.2f} of {count:,}"
+
+
+def _quarantine(rows: list[dict[str, Any]]) -> str:
+    names = ("title", "annotation_id", "person", "why")
+    return table(("in quarantine", *names[1:]), [[_cell(row[name]) for name in names] for row in rows])
 
 
 def _show(rows: list[dict[str, Any]], *, as_json: bool, nothing: str) -> None:

@@ -74,7 +74,7 @@ def _shown(row: dict[str, Any]) -> str:
     lines = []
     if "question" in row:
         lines.append(paragraph("question", visible(row["question"])))
-    if "correction" in row and "answer" in row:
+    if row.get("correction") is not None and "answer" in row:
         is_same = row["answer"] == row["correction"]
         text = visible(row["answer"]) if is_same else diff_text(row["answer"], row["correction"])
         lines.append(paragraph("unchanged" if is_same else "correction", text))
@@ -85,7 +85,7 @@ def _shown(row: dict[str, Any]) -> str:
     rest = {name: value for name, value in row.items() if name not in DIFFED and value not in (None, [])}
     if lines:
         row_id = next((name for name in ("triple_id", "correction_id", "pair_id", "preference_id") if name in rest), "")
-        keys = (row_id, "upstream_model", "model", "annotator", "split")
+        keys = (row_id, "upstream_model", "model", "annotator", "reason", "split")
         shown = {name: rest[name] for name in keys if name in rest}
         return "\n".join(
             [*lines, "           " + visible("  ".join(f"{name} {value}" for name, value in shown.items()))]

@@ -9,7 +9,28 @@ from curate.config.table import Bounds, Money, Share, Table, check_names
 
 PREFERENCE = "preference"
 """The annotator, and the kind of it, of corrections that preference data bring along."""
+ADJUDICATOR = "adjudicator"
+"""The annotator of texts that somebody wrote while choosing among others."""
 PRINCIPLES = ("helpful", "harmless", "honest")
+OF_PEOPLE = ("workflow", "draft", "overlap", "gold", "inspect_share")
+
+
+class PeopleOverlap(Table):
+    """`overlap` of people: a sample of their pairs that several of them correct, without knowing it."""
+
+    share: Share
+    """Part of their pairs."""
+    people: int = Field(default=2, ge=2, le=8)
+    """How many people each of them goes to."""
+
+
+class GoldConfig(Table):
+    """`gold` of people: hidden tasks whose right correction is known, which tell how well each person works."""
+
+    path: str
+    """A file of `question`, `answer` and `correction`: the right one, the answer itself, or empty to reject."""
+    share: Share = 0.05
+    """Gold tasks for each other task."""
 
 
 class AnnotatorConfig(CallConfig):
@@ -29,6 +50,22 @@ class AnnotatorConfig(CallConfig):
     """How a model is asked: editor, bracketed, structured, improver, or a file of your own (`mine.toml`)."""
     max_asks: int = Field(default=3, ge=1)
     """How often a model is asked for one correction, as long as its replies cannot be read."""
+    workflow: Literal["one-stage", "two-stage"] = "one-stage"
+    """People: whether they write the correction at once, or first a harmless and then a helpful version."""
+    draft: str | None = None
+    """People: the annotator of this pipeline whose correction is where they begin; else it is the answer."""
+    overlap: PeopleOverlap | None = None
+    """People: the sample of their pairs that several of them correct."""
+    gold: GoldConfig | None = None
+    """People: hidden tasks that tell how well each person works."""
+    inspect_share: Share = 0.0
+    """People: part of their pairs whose corrections an inspector accepts, rejects or sends back."""
+
+    @model_validator(mode="after")
+    def _only_people_work_so(self) -> Self:
+        if self.kind != "people" and (named := sorted(self.model_fields_set & set(OF_PEOPLE))):
+            raise ValueError(f'{", ".join(named)}: only for kind = "people"')
+        return self
 
     @model_validator(mode="after")
     def _provider_is_whole(self) -> Self:
@@ -174,8 +211,16 @@ class AnnotateConfig(Table):
     @model_validator(mode="after")
     def _everybody_is_known(self) -> Self:
         names = {one.name for one in self.annotators}
-        if PREFERENCE in names:
-            raise ValueError(f'"{PREFERENCE}" is the name of corrections from preference data: choose another')
+        for name, use in ((PREFERENCE, "from preference data"), (ADJUDICATOR, "that adjudicators write")):
+            if name in names:
+                raise ValueError(f'"{name}" is the name of corrections {use}: choose another')
+        for one in self.annotators:
+            drafters = [other.name for other in self.annotators if other.kind != "people"]
+            if one.draft is not None and one.draft not in drafters:
+                raise ValueError(
+                    f'{one.name}: the draft is to come from "{one.draft}", which is no model or recorded annotator '
+                    f"of this pipeline; there are: {', '.join(drafters) or 'none'}"
+                )
         for route in self.routes:
             if unknown := sorted(set(route.annotators) - names):
                 raise ValueError(f"a route names {', '.join(unknown)}, who is no annotator of this pipeline")

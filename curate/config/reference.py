@@ -20,6 +20,8 @@ TABLES: list[tuple[str, type[BaseModel]]] = [
     ("[pipelines.NAME.dedup]", model.DedupConfig),
     ("[pipelines.NAME.annotate]", annotating.AnnotateConfig),
     ("[[pipelines.NAME.annotate.annotators]]", annotating.AnnotatorConfig),
+    ("overlap = { … } of people", annotating.PeopleOverlap),
+    ("gold = { … } of people", annotating.GoldConfig),
     ("[[pipelines.NAME.annotate.routes]]", annotating.RouteConfig),
     ("[pipelines.NAME.annotate.overlap]", annotating.OverlapConfig),
     ("[pipelines.NAME.annotate.critique]", annotating.CritiqueConfig),

@@ -1,37 +1,61 @@
 """Which project a task belongs to: one configuration and some thousand tasks each. Pure."""
 
+import json
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 
+from annotators.label_studio.screens import Step
+from annotators.label_studio.tasks import PersonTask, shown
+from curate.identity import content_id
 from curate.ledger.labels import PlannedTask
 
 LONGEST_TITLE = 50
 """Characters that the server takes."""
+MOST_PROJECTS = 10_000
 
 
-def title_of(pipeline: str, annotator: str, configuration: str, shard: int) -> str:
-    """The name of a project."""
-    return f"{pipeline[:14]} {annotator[:14]} {configuration} {shard:04d}"[:LONGEST_TITLE]
+def titles_of(pipeline: str, annotator: str, step: Step, configuration: str) -> list[str]:
+    """The names of all projects of one configuration, in order; more than will be needed."""
+    who = f"{pipeline[:14]} {annotator[:14]}" if step is Step.CORRECT else f"{pipeline[:10]} {annotator[:10]} {step}"
+    return [f"{who} {configuration} {shard:04d}" for shard in range(MOST_PROJECTS)]
+
+
+def planned(task: PersonTask, title: str, annotator: str) -> PlannedTask:
+    """The task as the ledger keeps it."""
+    return PlannedTask(
+        task.uid,
+        title,
+        task.pair_id,
+        annotator,
+        task.kept,
+        task.draft,
+        data_hash(shown(task)),
+        str(task.step),
+        json.dumps(task.subject),
+    )
+
+
+def data_hash(texts: Mapping[str, str]) -> str:
+    """Content id of all that a task shows, so that a change on the server is seen."""
+    return content_id("data", texts)
 
 
 def sharded(
-    tasks: Sequence[PlannedTask], known: Mapping[str, Mapping[str, PlannedTask]], titles: Sequence[str], size: int
-) -> dict[str, list[PlannedTask]]:
+    tasks: Sequence[PersonTask], counts: Mapping[str, int], places: Mapping[str, str], titles: Sequence[str], size: int
+) -> dict[str, list[PersonTask]]:
     """The tasks by title. A task stays in the project that it was planned for; new ones fill the last one, then more.
 
-    known: of each title that has tasks, those by uid. titles: all names in order, more than will be needed.
+    counts: tasks that titles have. places: the title of each task that was planned, by uid. titles: all names in order.
     """
-    place_of = {uid: title for title, there in known.items() for uid in there}
-    counts = {title: len(there) for title, there in known.items()}
+    counts = dict(counts)
     free = iter(title for title in titles if counts.get(title, 0) < size)
     current = next(free)
-    found: dict[str, list[PlannedTask]] = {}
+    found: dict[str, list[PersonTask]] = {}
     for task in tasks:
-        title = place_of.get(task.uid)
+        title = places.get(task.uid)
         if title is None:
             if counts.get(current, 0) >= size:
                 current = next(free)
             title = current
             counts[title] = counts.get(title, 0) + 1
-        found.setdefault(title, []).append(replace(task, title=title))
+        found.setdefault(title, []).append(task)
     return found

@@ -2,14 +2,15 @@
 
 import hashlib
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
 from annotators.label_studio.client import LabelStudio
 from annotators.label_studio.results import WrongAnnotationError, read_annotation
-from curate.identity import content_id
+from annotators.label_studio.screens import Step
+from curate.labelling.projects import data_hash
 from curate.ledger.labels import DELETED, DONE, QUARANTINED, SKIPPED, Annotation, LabelBook, PlannedTask
 
 OVERLAP = timedelta(seconds=120)
@@ -30,13 +31,19 @@ def pull(
 ) -> list[Pulled]:
     """Bring everything new of every project into the ledger. whole: look at all tasks, not only at changed ones."""
     pulled = []
-    for title, project_id, cursor in book.projects(server.url):
+    for project in book.projects(server.url):
+        title, project_id, cursor = project.title, project.remote_id, project.cursor
+        if not server.has_project(project_id, title):
+            say(
+                f"{title} is not on this server any more (removed? renamed?); what people did there stays in the ledger"
+            )
+            continue
         since = None if whole or cursor is None else _earlier(cursor)
         tasks = book.tasks(title)
         changed = list(server.changed_tasks(project_id, since))
         annotations = [one for task in changed for one in _annotations(task, tasks, server.url, pseudonymous)]
         gone = _gone(book, title, changed, annotations)
-        there = {uid: task_id for task_id, uid, _ in server.task_marks(project_id) if uid in tasks}
+        there = {mark.uid: mark.task_id for mark in server.task_marks(project_id) if mark.uid in tasks}
         orphans = _orphans(book, title, there, {one.annotation_id for one in annotations})
         newest = max((str(task["updated_at"]) for task in changed if task.get("updated_at")), default=cursor)
         new = book.keep(title, [*annotations, *gone, *orphans], newest)
@@ -82,18 +89,23 @@ def _annotation(
     )
     if planned is None:
         return replace(read, why="its task has no uid of ours")
-    data = task.get("data") or {}
-    if content_id("data", data.get("question"), data.get("answer")) != planned.data_hash:
-        return replace(read, why="the task's question or answer was changed there")
+    if _data_hash(task.get("data") or {}) != planned.data_hash:
+        return replace(read, why="the task's texts were changed there")
     if found.get("was_cancelled"):
         return replace(read, state=SKIPPED)
     if person is None:
         return replace(read, why="no user wrote it")
     try:
-        said = read_annotation(found.get("result"), planned.answer, planned.draft)
+        said = read_annotation(
+            Step(planned.step), found.get("result"), planned.answer, planned.draft, len(json.loads(planned.subject))
+        )
     except WrongAnnotationError as error:
         return replace(read, why=str(error))
     return replace(read, state=DONE, verdict=said.verdict, text=said.text, reasons=said.reasons, ratings=said.ratings)
+
+
+def _data_hash(data: Mapping[str, Any]) -> str:
+    return data_hash({name: text for name, text in data.items() if name != "diff"})
 
 
 def _gone(

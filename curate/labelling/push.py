@@ -1,13 +1,12 @@
-"""Push: every waiting task is on the server once, whatever broke on the way."""
+"""Push: every waiting task is on the server once, whatever broke on the way; what nobody wants is taken back."""
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from annotators.label_studio.client import LabelStudio, LabelStudioBusyError
-from annotators.label_studio.screen import SCREEN
+from annotators.label_studio.client import LabelStudio, LabelStudioBusyError, Mark
 from annotators.label_studio.tasks import PersonTask, as_json
-from curate.ledger.labels import LabelBook
+from curate.ledger.labels import LabelBook, LabelProject
 from schemas.errors import LabelStudioError
 
 PAUSE_S = 1.0
@@ -22,7 +21,10 @@ class Project:
     """One project as it is to be. annotator: of the configuration. batch_tasks: of one import."""
 
     title: str
+    pipeline: str
     annotator: str
+    step: str
+    screen: str
     instruction: str
     batch_tasks: int
 
@@ -59,8 +61,30 @@ def push(
             raise LabelStudioError(
                 f'{len(missing):,} tasks of "{project.title}" do not arrive', do="look at the server's log, push again"
             )
-    book.seen(project.title, there)
+    _share(server, wanted, there)
+    book.seen(project.title, {uid: mark.task_id for uid, mark in there.items()})
     return Pushed(project.title, project_id, len(wanted), len(wanted) - first, removed)
+
+
+def take_back(server: LabelStudio, book: LabelBook, project: LabelProject, uids: set[str]) -> set[str]:
+    """Remove tasks of a project that nobody began: no annotation, nothing skipped, no draft. Which ones are gone now.
+
+    The ledger forgets them, too.
+    """
+    if not uids:
+        return set()
+    is_there = server.has_project(project.remote_id, project.title)
+    marks = server.task_marks(project.remote_id) if is_there else []
+    untouched = uids - book.worked(project.title)
+    idle = [mark for mark in marks if mark.uid in untouched and mark.annotations == 0]
+    begun = server.begun_tasks(project.remote_id) if idle else set()
+    for mark in idle:
+        if mark.task_id not in begun:
+            server.delete_task(mark.task_id)
+    kept = {mark.uid for mark in marks if mark.annotations or mark.task_id in begun}
+    gone = untouched - kept
+    book.forget(gone)
+    return gone
 
 
 def _import(
@@ -83,7 +107,7 @@ def _made(server: LabelStudio, book: LabelBook, project: Project) -> int:
     found = server.projects(project.title)
     if not found:
         try:
-            server.create_project(project.title, SCREEN, project.instruction, overlap=1)
+            server.create_project(project.title, project.screen, project.instruction, overlap=1)
         except LabelStudioBusyError:
             time.sleep(PAUSE_S)  # it may have been made: look before anything is asked again
         found = server.projects(project.title)
@@ -94,29 +118,38 @@ def _made(server: LabelStudio, book: LabelBook, project: Project) -> int:
         )
     project_id = int(found[0]["id"])
     there = str(server.project(project_id).get("label_config", ""))
-    if there.split() != SCREEN.split():
+    if there.split() != project.screen.split():
         raise LabelStudioError(
             f'the project "{project.title}" has another labelling configuration than ours',
-            do="put ours back (annotators/label_studio/screen.xml), or rename that project and push again",
+            do="put ours back (annotators/label_studio/screens), or rename that project and push again",
         )
-    book.note_project(project.title, server.url, project.annotator, project_id)
+    note = LabelProject(project.title, project_id, project.pipeline, project.annotator, project.step, None)
+    book.note_project(note, server.url)
     return project_id
 
 
-def _reconciled(server: LabelStudio, project_id: int) -> tuple[dict[str, int], int]:
-    """The server's id of each uid; of tasks that are there twice those without work are removed, but the first."""
-    found: dict[str, list[tuple[int, int]]] = {}
-    for task_id, uid, annotations in server.task_marks(project_id):
-        if uid:
-            found.setdefault(uid, []).append((task_id, annotations))
+def _reconciled(server: LabelStudio, project_id: int) -> tuple[dict[str, Mark], int]:
+    """The mark of each uid; of tasks that are there twice those without work are removed, but the first."""
+    found: dict[str, list[Mark]] = {}
+    for mark in server.task_marks(project_id):
+        if mark.uid:
+            found.setdefault(mark.uid, []).append(mark)
     removed = 0
     for twins in found.values():
-        twins.sort(key=lambda twin: (twin[1] == 0, twin[0]))
-        for task_id, annotations in twins[1:]:
-            if annotations == 0:
-                server.delete_task(task_id)
+        twins.sort(key=lambda twin: (twin.annotations == 0, twin.task_id))
+        for twin in twins[1:]:
+            if twin.annotations == 0:
+                server.delete_task(twin.task_id)
                 removed += 1
-    return {uid: twins[0][0] for uid, twins in found.items()}, removed
+    return {uid: twins[0] for uid, twins in found.items()}, removed
+
+
+def _share(server: LabelStudio, wanted: Mapping[str, PersonTask], there: Mapping[str, Mark]) -> None:
+    """Tell the server of each task how many people shall do it: it gives it to that many, and then to nobody."""
+    for uid, task in wanted.items():
+        mark = there[uid]
+        if mark.people != task.people:
+            server.share_task(mark.task_id, task.people, is_done=mark.annotations >= task.people)
 
 
 def _wait_until_stable(server: LabelStudio, project_id: int) -> None:

@@ -5,7 +5,7 @@ An annotation that changed after it was pulled gets a new version; none is ever 
 
 import json
 import sqlite3
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,11 +15,15 @@ from curate.ledger.journal import now
 from curate.ledger.tables import connect, migrate
 
 DONE, SKIPPED, DELETED, QUARANTINED = "done", "skipped", "deleted", "quarantined"
+PLANNED = ("uid", "title", "pair_id", "annotator", "answer", "draft", "data_hash", "step", "subject")
 
 
 @dataclass(frozen=True, slots=True)
 class PlannedTask:
-    """A task as it is, or is to be, on the server. remote_id: None until it was seen there."""
+    """A task as it is, or is to be, on the server. remote_id: None until it was seen there.
+
+    answer: what the verdict "fine" keeps. subject: JSON of the ids of what it was made from.
+    """
 
     uid: str
     title: str
@@ -28,7 +32,30 @@ class PlannedTask:
     answer: str
     draft: str
     data_hash: str
+    step: str = "correct"
+    subject: str = "[]"
     remote_id: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Gold:
+    """What a hidden task should become. verdict: fine, changed or reject; correction: a good one, where changed."""
+
+    uid: str
+    verdict: str
+    correction: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class LabelProject:
+    """One project of ours on a server. cursor: the time up to which it was pulled."""
+
+    title: str
+    remote_id: int
+    pipeline: str
+    annotator: str
+    step: str
+    cursor: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +80,7 @@ class Annotation:
 
 @dataclass(frozen=True, slots=True)
 class Ruling:
-    """What people said of one pair, as it counts: the newest annotation. text: None where the pair was rejected."""
+    """What one person said of one task, in its newest version. text: None where the pair was rejected."""
 
     annotation_id: int
     title: str
@@ -62,6 +89,10 @@ class Ruling:
     text: str | None
     reasons: tuple[str, ...]
     seconds: float | None
+
+
+Said = Mapping[str, Sequence[Ruling]]
+"""Of each task (by its uid) what people said, the newest last, of each person the newest."""
 
 
 class LabelBook:
@@ -78,35 +109,42 @@ class LabelBook:
     def __exit__(self, *_: object) -> None:
         self._connection.close()
 
-    def project(self, title: str) -> tuple[int, str | None] | None:
-        """The server's id of a project and the time up to which it was pulled; None where there is none."""
-        row = self._one("SELECT remote_id, cursor FROM label_projects WHERE title = ?", (title,))
-        return None if row is None else (row["remote_id"], row["cursor"])
+    def projects(self, url: str) -> list[LabelProject]:
+        """Every project on a server."""
+        rows = self._all("SELECT * FROM label_projects WHERE url = ? ORDER BY title", (url,))
+        return [LabelProject(*(row[name] for name in LabelProject.__slots__)) for row in rows]
 
-    def projects(self, url: str) -> list[tuple[str, int, str | None]]:
-        """Title, the server's id and the cursor of every project on a server."""
-        rows = self._all("SELECT title, remote_id, cursor FROM label_projects WHERE url = ? ORDER BY title", (url,))
-        return [(row["title"], row["remote_id"], row["cursor"]) for row in rows]
-
-    def note_project(self, title: str, url: str, annotator: str, remote_id: int) -> None:
+    def note_project(self, project: LabelProject, url: str) -> None:
         """A project is on the server."""
         with self._transaction():
             self._connection.execute(
-                "INSERT INTO label_projects (title, url, annotator, remote_id, made_at) VALUES (?, ?, ?, ?, ?) "
-                "ON CONFLICT (title) DO UPDATE SET url = excluded.url, remote_id = excluded.remote_id",
-                (title, url, annotator, remote_id, now()),
+                "INSERT INTO label_projects (title, url, remote_id, pipeline, annotator, step, made_at) "
+                "VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT (title) DO UPDATE SET url = excluded.url, "
+                "remote_id = excluded.remote_id, pipeline = excluded.pipeline, step = excluded.step",
+                (project.title, url, project.remote_id, project.pipeline, project.annotator, project.step, now()),
             )
 
-    def plan(self, tasks: Sequence[PlannedTask]) -> None:
-        """Write tasks down before any is sent; those that are known stay as they are."""
+    def plan(self, tasks: Sequence[PlannedTask], gold: Sequence[Gold] = ()) -> None:
+        """Write tasks down before any is sent; those that are known stay as they are.
+
+        gold: what is known of some of them; it never leaves this ledger.
+        """
         at = now()
         with self._transaction():
             self._connection.executemany(
-                "INSERT OR IGNORE INTO label_tasks "
-                "(uid, title, pair_id, annotator, answer, draft, data_hash, planned_at) "
-                "VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-                [(t.uid, t.title, t.pair_id, t.annotator, t.answer, t.draft, t.data_hash, at) for t in tasks],
+                f"INSERT OR IGNORE INTO label_tasks ({', '.join(PLANNED)}, planned_at) "  # noqa: S608  our own names
+                f"VALUES ({', '.join('?' * len(PLANNED))}, ?)",
+                [(*(getattr(task, name) for name in PLANNED), at) for task in tasks],
             )
+            self._connection.executemany(
+                "INSERT OR REPLACE INTO label_gold VALUES (?, ?, ?)",
+                [(one.uid, one.verdict, one.correction) for one in gold],
+            )
+
+    def forget(self, uids: Iterable[str]) -> None:
+        """Tasks that were taken from the server before anybody began them: as if they had never been planned."""
+        with self._transaction():
+            self._connection.executemany("DELETE FROM label_tasks WHERE uid = ?", [(uid,) for uid in uids])
 
     def seen(self, title: str, remote_ids: dict[str, int]) -> int:
         """Note which tasks of a project are on the server, and which are not any more; how many of these are new."""
@@ -125,14 +163,25 @@ class LabelBook:
             )
         return len(gone)
 
-    def titles(self) -> set[str]:
-        """Names of all projects that have tasks."""
-        return {row["title"] for row in self._all("SELECT DISTINCT title FROM label_tasks", ())}
-
     def tasks(self, title: str) -> dict[str, PlannedTask]:
         """All tasks of a project by uid."""
         rows = self._all("SELECT * FROM label_tasks WHERE title = ? ORDER BY uid", (title,))
         return {row["uid"]: PlannedTask(*(row[name] for name in PlannedTask.__slots__)) for row in rows}
+
+    def titles_of(self, uids: Iterable[str]) -> dict[str, str]:
+        """The project that each of these tasks was planned for; those that are not known are left out."""
+        known = {row["uid"]: row["title"] for row in self._all("SELECT uid, title FROM label_tasks", ())}
+        return {uid: known[uid] for uid in uids if uid in known}
+
+    def sizes(self) -> dict[str, int]:
+        """Tasks of each project."""
+        rows = self._all("SELECT title, COUNT(*) AS tasks FROM label_tasks GROUP BY title", ())
+        return {row["title"]: row["tasks"] for row in rows}
+
+    def worked(self, title: str) -> set[str]:
+        """Tasks of a project that somebody annotated or skipped, however it was ruled since."""
+        rows = self._all("SELECT DISTINCT uid FROM label_annotations WHERE title = ? AND uid IS NOT NULL", (title,))
+        return {row["uid"] for row in rows}
 
     def keep(self, title: str, annotations: Iterable[Annotation], cursor: str | None) -> int:
         """Write what is new or changed of some annotations, and the cursor, in one transaction; how many were new."""
@@ -165,15 +214,17 @@ class LabelBook:
         rows = self._all("SELECT * FROM label_current WHERE title = ? AND state <> ?", (title, DELETED))
         return {row["annotation_id"]: (row["remote_task_id"], row["uid"]) for row in rows}
 
-    def rulings(self) -> dict[tuple[str, str], Ruling]:
-        """What people said, by pair and annotator of the configuration: the newest of all annotations that are done."""
+    def said(self) -> dict[str, list[Ruling]]:
+        """What people said of each task, the newest last; of each person the newest that is done."""
+        found: dict[str, dict[str | None, Ruling]] = {}
         rows = self._all(
-            "SELECT t.pair_id, t.annotator, c.* FROM label_current AS c JOIN label_tasks AS t ON t.uid = c.uid "
-            "WHERE c.state = ? ORDER BY c.updated_at, c.annotation_id",
+            "SELECT * FROM label_current WHERE state = ? AND uid IS NOT NULL ORDER BY updated_at, annotation_id",
             (DONE,),
         )
-        return {
-            (row["pair_id"], row["annotator"]): Ruling(
+        for row in rows:
+            by_person = found.setdefault(row["uid"], {})
+            by_person.pop(row["person"], None)
+            by_person[row["person"]] = Ruling(
                 row["annotation_id"],
                 row["title"],
                 row["person"],
@@ -182,8 +233,15 @@ class LabelBook:
                 tuple(json.loads(row["reasons"])),
                 row["lead_time_s"],
             )
-            for row in rows
-        }
+        return {uid: list(by_person.values()) for uid, by_person in found.items()}
+
+    def adjudications(self) -> dict[str, list[tuple[str, list[str]]]]:
+        """By pair the tasks in which a person chooses, the newest last: uid, and ids of the corrections shown."""
+        found: dict[str, list[tuple[str, list[str]]]] = {}
+        query = "SELECT pair_id, uid, subject FROM label_tasks WHERE step = 'adjudicate' ORDER BY planned_at, uid"
+        for row in self._all(query, ()):
+            found.setdefault(row["pair_id"], []).append((row["uid"], json.loads(row["subject"])))
+        return found
 
     def ratings(self) -> dict[str, list[tuple[str, str, int]]]:
         """Of each axis that people rated: the task, the person and the rating, the newest of each person."""
@@ -198,44 +256,9 @@ class LabelBook:
             axis: [(*who, rating) for who, rating in sorted(rated.items())] for axis, rated in sorted(found.items())
         }
 
-    def counts(self) -> list[dict[str, Any]]:
-        """Of each project: tasks, those on the server, done, skipped, quarantined and deleted annotations, people."""
-        rows = self._all(
-            "SELECT p.title, p.annotator, p.url, p.remote_id, p.cursor, "
-            "(SELECT COUNT(*) FROM label_tasks AS t WHERE t.title = p.title) AS tasks, "
-            "(SELECT COUNT(*) FROM label_tasks AS t WHERE t.title = p.title AND t.remote_id IS NOT NULL "
-            "AND t.deleted_at IS NULL) AS pushed, "
-            "(SELECT COUNT(DISTINCT uid) FROM label_current AS c WHERE c.title = p.title AND c.state = 'done') "
-            "AS done, "
-            "(SELECT COUNT(*) FROM label_current AS c WHERE c.title = p.title AND c.state = 'skipped') AS skipped, "
-            "(SELECT COUNT(*) FROM label_current AS c WHERE c.title = p.title AND c.state = 'quarantined') "
-            "AS quarantined, "
-            "(SELECT COUNT(*) FROM label_current AS c WHERE c.title = p.title AND c.state = 'deleted') AS deleted, "
-            "(SELECT COUNT(DISTINCT person) FROM label_current AS c WHERE c.title = p.title) AS people "
-            "FROM label_projects AS p ORDER BY p.title",
-            (),
-        )
-        return [dict(row) for row in rows]
-
-    def quarantine(self) -> list[dict[str, Any]]:
-        """Annotations that could not be used, each with the reason."""
-        rows = self._all(
-            "SELECT title, annotation_id, version, remote_task_id, uid, person, why, updated_at FROM label_current "
-            "WHERE state = 'quarantined' ORDER BY title, annotation_id",
-            (),
-        )
-        return [dict(row) for row in rows]
-
-    def people(self) -> list[dict[str, Any]]:
-        """Of each person: rulings that are done, by verdict, and the mean time that one took, in seconds."""
-        rows = self._all(
-            "SELECT person, COUNT(*) AS done, SUM(verdict = 'fine') AS fine, SUM(verdict = 'minor') AS minor, "
-            "SUM(verdict = 'major') AS major, SUM(verdict = 'reject') AS reject, AVG(lead_time_s) AS seconds, "
-            "SUM(editor IS NOT NULL AND editor <> person) AS edited_by_others FROM label_current "
-            "WHERE state = 'done' GROUP BY person ORDER BY person",
-            (),
-        )
-        return [dict(row) for row in rows]
+    def rows(self, query: str) -> list[dict[str, Any]]:
+        """What a query of ours finds, for the reports in curate/labelling/reports.py."""
+        return [dict(row) for row in self._all(query, ())]
 
     @contextmanager
     def _transaction(self) -> Iterator[None]:

@@ -80,7 +80,16 @@ CREATE VIEW label_current AS
     (SELECT MAX(b.version) FROM label_annotations AS b WHERE b.title = a.title AND b.annotation_id = a.annotation_id);
 """
 
-MIGRATIONS = (FIRST, EVERY_ATTEMPT, LABELS)
+STEPS = """
+ALTER TABLE label_projects ADD COLUMN pipeline TEXT NOT NULL DEFAULT '';
+ALTER TABLE label_projects ADD COLUMN step TEXT NOT NULL DEFAULT 'correct';
+ALTER TABLE label_tasks ADD COLUMN step TEXT NOT NULL DEFAULT 'correct';
+ALTER TABLE label_tasks ADD COLUMN subject TEXT NOT NULL DEFAULT '[]';
+CREATE TABLE label_gold (uid TEXT PRIMARY KEY, verdict TEXT NOT NULL, correction TEXT);
+CREATE INDEX label_tasks_of_pair ON label_tasks (pair_id)
+"""
+
+MIGRATIONS = (FIRST, EVERY_ATTEMPT, LABELS, STEPS)
 """The file's version is the number of these that were applied; never change one that was released, append another."""
 
 

@@ -5,6 +5,7 @@ import json
 import pytest
 
 from annotators.label_studio.results import Said, WrongAnnotationError, read_annotation
+from annotators.label_studio.screens import Step
 from annotators.label_studio.tasks import PersonTask, as_json, diff_html
 
 ANSWER, DRAFT = "It is 421 feet tall.", "It is 128 metres tall."
@@ -35,7 +36,7 @@ def rating(value: object, name: str = "helpfulness") -> dict:
     ],
 )
 def test_a_whole_annotation_is_a_ruling(result, said):
-    assert read_annotation(result, ANSWER, DRAFT) == said
+    assert read_annotation(Step.CORRECT, result, ANSWER, DRAFT) == said
 
 
 @pytest.mark.parametrize(
@@ -50,7 +51,7 @@ def test_a_whole_annotation_is_a_ruling(result, said):
         ([choice("fine"), area("Edited.")], "fine as it is, beside an edited text"),
         ([choice("minor")], "minor without a correction"),
         ([choice("major"), area("  ")], "major without a correction"),
-        ([choice("minor"), area(ANSWER)], "minor, and the correction is the answer"),
+        ([choice("minor"), area(ANSWER)], "minor, and the correction is the text that it finds fault with"),
         ([choice("minor"), area("a", "b")], "2 values of correction"),
         ([choice("minor"), area("a", kind="labels")], "of another kind"),
         ([choice("minor"), area("a", to="question")], "of another kind or object"),
@@ -65,7 +66,7 @@ def test_a_whole_annotation_is_a_ruling(result, said):
 )
 def test_what_cannot_be_used_says_why(result, why):
     with pytest.raises(WrongAnnotationError, match=why):
-        read_annotation(result, ANSWER, DRAFT)
+        read_annotation(Step.CORRECT, result, ANSWER, DRAFT)
 
 
 def test_a_task_holds_its_texts_as_data_and_its_draft_as_a_prediction():
@@ -82,4 +83,4 @@ def test_the_diff_is_html_of_ours_alone():
     assert shown.count("<ins>") == shown.count("</ins>") == 1
     rest = shown.replace("<ins>", "").replace("</ins>", "").replace("<br>", "")
     assert "<" not in rest
-    assert json.dumps(diff_html("a", "a")) == '"<p>The draft is the answer itself.</p>"'
+    assert json.dumps(diff_html("a", "a")) == '"<p>Nothing: it is the answer itself.</p>"'

@@ -6,13 +6,17 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from annotators.label_studio.screens import Step
 from curate.asking.chain import NOT_ASKED, Chain, Outcome
 from curate.asking.work import ELSEWHERE, Ask, Call
-from curate.config.annotating import AnnotateConfig
+from curate.config.annotating import AnnotatorConfig
+from curate.config.model import Pipeline
 from curate.identity import content_id
+from curate.labelling.workflow import Standing
 from curate.ledger.journal import KnownFailure, Ledger
-from curate.ledger.labels import Ruling
-from curate.stages.annotate.recipes import Staff
+from curate.ledger.labels import Ruling, Said
+from curate.stages.annotate.recipes import PEOPLE, Staff
+from curate.stages.annotate.standings import standings
 from curate.store.run import RunStore
 from schemas.records import CompletionRequest, CorrectionTask, Turn
 
@@ -22,7 +26,6 @@ if TYPE_CHECKING:
 NAME = "annotate"
 READ_PAIRS = 2_000
 """Pairs whose raw replies are in memory at once."""
-Rulings = Mapping[tuple[str, str], Ruling]
 PERSON, MODEL = "person", "model"
 NO_REQUEST = CompletionRequest("", "", "", b"")
 """In the place of a call to people."""
@@ -86,44 +89,61 @@ class Corrected:
 
     candidates: list[Any] = field(default_factory=list)
     failures: list[Any] = field(default_factory=list)
-    waiting: list[tuple[str, str]] = field(default_factory=list)
-    """Ids of pairs, and the people who are to correct them."""
+    waiting: list[tuple[str, str, str, str | None]] = field(default_factory=list)
+    """Ids of pairs, the people who are to correct them, what is to be done next, and a model's draft."""
+    more: list[int] = field(default_factory=list)
+    """Tasks beyond one for each annotator of a pair: those that several people do."""
 
 
 class Corrections:
     """The plan of corrections: who is asked what, who comes next, and what the ledger holds of it."""
 
-    def __init__(
-        self, config: AnnotateConfig, staff: Staff, planned: "pl.DataFrame", rulings: Rulings | None = None
-    ) -> None:
+    def __init__(self, pipeline: Pipeline, staff: Staff, planned: "pl.DataFrame", said: Said | None = None) -> None:
         """planned: pair_id, order, wanted of all pairs that are to be corrected, and `violations`.
 
-        rulings: what people said, by pair and annotator.
+        said: what people said.
         """
-        self._config, self._staff, self._planned = config, staff, planned
-        self._rulings = rulings or {}
+        self._pipeline, self._config = pipeline, pipeline.config.annotate
+        self._staff, self._planned = staff, planned
+        self._said = said or {}
         self._without: Counter[str] = Counter()
+        names = [one.name for one in self._config.annotators]
+        self._drafters = {
+            number: names.index(one.draft)
+            for number, one in enumerate(self._config.annotators)
+            if one.kind == PEOPLE and one.draft is not None
+        }
 
     def asks(self, store: RunStore) -> list[Ask]:
         """What each annotator who can be called is to be asked."""
-        import polars as pl
-
-        first = self._planned.select(pl.col("order").list.head(pl.col("wanted")))
-        totals = dict(first["order"].explode().drop_nulls().value_counts().iter_rows())
         return [
-            self._staff.ask(chain, self._calls(store, number), totals.get(number, 0), passes_on=self._config.fallback)
+            self._staff.ask(
+                chain,
+                self._calls(store, number),
+                self._planned.filter(self._is_asked(number)).height,
+                passes_on=self._config.fallback,
+            )
             for number, chain in enumerate(self._staff.annotators)
             if chain is not None
         ]
 
-    def _calls(self, store: RunStore, number: int) -> Iterator[Call]:
+    def _is_asked(self, number: int) -> "pl.Expr":
+        """Whether an annotator works on a pair, or writes the draft for people who do."""
         import polars as pl
 
-        is_asked = pl.col("order").list.head(pl.col("wanted")).list.contains(pl.lit(number, pl.UInt8))
+        first = pl.col("order").list.head(pl.col("wanted"))
+        numbers = [number, *(people for people, drafter in self._drafters.items() if drafter == number)]
+        return pl.any_horizontal([first.list.contains(pl.lit(one, pl.UInt8)) for one in numbers])
+
+    def _calls(self, store: RunStore, number: int) -> Iterator[Call]:
+        chain = self._staff.annotators[number]
+        if chain is None:
+            raise AssertionError
         for pairs in store.frames("dedup", "pairs"):
             for some in pairs.iter_slices(READ_PAIRS):
-                for task, order, wanted in self._rows(some, is_asked):
-                    yield self._call(number, task, order, wanted)
+                for task, order, wanted in self._rows(some, self._is_asked(number)):
+                    is_draft = number not in order[:wanted]
+                    yield chain.call(task) if is_draft else self._call(number, task, order, wanted)
 
     def _rows(self, pairs: "pl.DataFrame", chosen: "pl.Expr") -> Iterator[tuple[CorrectionTask, list[int], int]]:
         """The chosen rows of some pairs that are to be corrected: task, order of annotators, how many are wanted."""
@@ -157,7 +177,7 @@ class Corrections:
         return corrected
 
     def _read(self, rows: list[tuple[CorrectionTask, list[int], int]], ledger: Ledger, corrected: Corrected) -> None:
-        found: dict[tuple[int, int], Outcome[str] | Ruling | None] = {}
+        found: dict[tuple[int, int], Outcome[str] | Standing] = {}
         places = [
             (row, place) for row, (_, order, wanted) in enumerate(rows) for place in range(min(wanted, len(order)))
         ]
@@ -180,28 +200,34 @@ class Corrections:
 
     def _outcomes(
         self, rows: list[tuple[CorrectionTask, list[int], int]], places: list[tuple[int, int]], ledger: Ledger
-    ) -> Mapping[tuple[int, int], Outcome[str] | Ruling | None]:
-        """None where people have not said anything yet."""
-        outcomes: dict[tuple[int, int], Outcome[str] | Ruling | None] = {}
+    ) -> Mapping[tuple[int, int], Outcome[str] | Standing]:
+        outcomes: dict[tuple[int, int], Outcome[str] | Standing] = {}
         by_number: dict[int, dict[tuple[int, int], CorrectionTask]] = {}
         for row, place in places:
             by_number.setdefault(rows[row][1][place], {})[row, place] = rows[row][0]
         for number, asked in by_number.items():
-            chain, name = self._staff.annotators[number], self._config.annotators[number].name
-            if chain is None:
-                outcomes |= {key: self._rulings.get((task.pair_id, name)) for key, task in asked.items()}
-            else:
+            chain = self._staff.annotators[number]
+            if chain is not None:
                 outcomes |= chain.outcomes(ledger, asked)
+                continue
+            drafts = self._drafts(number, list(asked.values()), ledger)
+            one = self._config.annotators[number]
+            found = standings(self._pipeline, one, list(asked.values()), drafts, self._said)
+            outcomes |= {key: found[task.pair_id] for key, task in asked.items()}
         return outcomes
 
-    def _note(
-        self, task: CorrectionTask, number: int, outcome: Outcome[str] | Ruling | None, corrected: Corrected
-    ) -> None:
+    def _drafts(self, number: int, asked: list[CorrectionTask], ledger: Ledger) -> dict[str, str]:
+        """By pair, where these people begin, as far as a model wrote that."""
+        chain = self._staff.annotators[self._drafters[number]] if number in self._drafters else None
+        if chain is None:
+            return {}
+        outcomes = chain.outcomes(ledger, {task.pair_id: task for task in asked})
+        return {pair_id: outcome.said for pair_id, outcome in outcomes.items() if outcome.said is not None}
+
+    def _note(self, task: CorrectionTask, number: int, outcome: Outcome[str] | Standing, corrected: Corrected) -> None:
         name = self._config.annotators[number].name
-        if outcome is None:
-            corrected.waiting.append((task.pair_id, name))
-        elif isinstance(outcome, Ruling):
-            self._note_ruling(task, name, outcome, corrected)
+        if isinstance(outcome, Standing):
+            self._note_people(task, self._config.annotators[number], outcome, corrected)
         elif outcome.said is None:
             failure = outcome.failure or NOT_ASKED
             corrected.failures.append((f"{task.pair_id}:{name}", NAME, failure.kind, failure.detail, failure.attempts))
@@ -216,15 +242,28 @@ class Corrections:
                 )
             )
 
-    def _note_ruling(self, task: CorrectionTask, name: str, ruling: Ruling, corrected: Corrected) -> None:
-        """A person's correction, or a pair that a person rejected: nobody else is asked about that one."""
-        if ruling.text is None:
-            why = f"rejected by {ruling.person}: {', '.join(ruling.reasons) or 'no reason given'}"
-            corrected.failures.append((f"{task.pair_id}:{name}", NAME, "rejected", why, 1))
-            return
-        corrected.candidates.append(
-            (
-                *(content_id("correction", task.pair_id, name, ruling.text), task.pair_id, name, PERSON, ruling.text),
-                *(None, None, None, f"{ruling.title}:{ruling.annotation_id}:{ruling.person}", ruling.seconds),
-            )
-        )
+    def _note_people(self, task: CorrectionTask, one: AnnotatorConfig, found: Standing, corrected: Corrected) -> None:
+        """People's corrections, the pairs that they rejected (nobody else is asked about those), and what is open."""
+        written: set[str] = set()
+        for ruling in found.rulings:
+            if ruling.text is None:
+                why = f"rejected by {ruling.person}: {', '.join(ruling.reasons) or 'no reason given'}"
+                corrected.failures.append((f"{task.pair_id}:{one.name}", NAME, "rejected", why, 1))
+                continue
+            person = [ruling.person] if ruling.text in written else []
+            written.add(ruling.text)
+            corrected.candidates.append(person_row(task.pair_id, one.name, ruling, *person))
+        if found.open:
+            step, draft = found.open[0].step, found.open[0].draft
+            is_begun = step not in (Step.CORRECT, Step.HARMLESS) or draft == task.answer
+            row = (task.pair_id, one.name, str(step), None if is_begun else draft)
+            corrected.waiting.extend([row] * found.missing)
+        corrected.more.append(max(0, len(found.rulings) + found.missing - 1))
+
+
+def person_row(pair_id: str, name: str, ruling: Ruling, *more: str | None) -> tuple[Any, ...]:
+    """A person's correction as a row of the table. more: what tells it from an equal one of the same name."""
+    return (
+        *(content_id("correction", pair_id, name, ruling.text, *more), pair_id, name, PERSON, ruling.text),
+        *(None, None, None, f"{ruling.title}:{ruling.annotation_id}:{ruling.person}", ruling.seconds),
+    )

@@ -7,11 +7,13 @@ from itertools import combinations
 from typing import TYPE_CHECKING, Any
 
 from annotators.adjudication import by_preference, by_vote
+from annotators.label_studio.results import REJECT
 from annotators.replies import AXES
 from curate.assignment import uniforms
 from curate.config.annotating import AnnotateConfig
+from curate.stages.annotate.adjudicating import Choices
 from curate.stages.annotate.comparing import ANSWER, Preferences
-from curate.stages.annotate.correcting import NAME, PERSON
+from curate.stages.annotate.correcting import NAME
 
 if TYPE_CHECKING:
     import polars as pl
@@ -19,12 +21,14 @@ if TYPE_CHECKING:
     from curate.config.table import Bounds
 
 COPIES = "copies.share"
+ADJUDICATE, OTHERS = "adjudicate", "others"
+"""Why a correction waits: a person must choose, or another one of its pair is still to come."""
 Verdict = tuple[str, str, str, float | None, float | None, bool, str | None, str | None]
 
 
 @dataclass(frozen=True)
 class Decided:
-    """kept: rows that stay, one a pair. verdicts: all of them. undecided: rows that wait for a person's choice."""
+    """kept: rows that stay, one a pair. verdicts: all of them. undecided: rows that wait, with `reason`."""
 
     kept: "pl.DataFrame"
     verdicts: "pl.DataFrame"
@@ -54,14 +58,14 @@ def decide(
     gates: "pl.DataFrame",
     preferred: Preferences,
     config: AnnotateConfig,
-    chosen: Mapping[str, str],
+    chosen: Choices,
     unfinished: "pl.Series",
 ) -> Decided:
     """Judge some corrections with their pairs.
 
     rows: the columns of Corrections, answer and correction; those of a pair stand together. gates: verdicts.
-    preferred: what the judge said. chosen: of a pair, the annotator whose correction a person chose. unfinished: ids of
-    pairs that a person is still to correct, too: their other corrections wait for that one.
+    preferred: what the judge said. unfinished: ids of pairs that a person is still to correct, too: their other
+    corrections wait for that one.
     """
     import polars as pl
 
@@ -74,7 +78,9 @@ def decide(
     open_pairs = [group["pair_id"][0] for group, found in zip(groups, adjudicated, strict=True) if found is None]
     is_open = pl.col("pair_id").is_in(open_pairs) | is_unfinished
     kept = without(survivors.filter(~is_open), lost)
-    return Decided(kept, pl.concat([gates, judged, lost]), survivors.filter(is_open))
+    reason = pl.when(is_unfinished).then(pl.lit(OTHERS)).otherwise(pl.lit(ADJUDICATE))
+    undecided = survivors.filter(is_open).with_columns(reason.alias("reason"))
+    return Decided(kept, pl.concat([gates, judged, lost]), undecided)
 
 
 def copies_beyond(copies: "pl.DataFrame", changed: int, share: float, seed: int) -> "pl.Series":
@@ -121,7 +127,7 @@ def _contested(rows: "pl.DataFrame") -> "list[pl.DataFrame]":
 
 
 def _adjudicated(
-    group: "pl.DataFrame", preferred: Preferences, config: AnnotateConfig, chosen: Mapping[str, str]
+    group: "pl.DataFrame", preferred: Preferences, config: AnnotateConfig, chosen: Choices
 ) -> list[Verdict] | None:
     """A verdict against each loser, whose twin is the winner; None where a person must choose."""
     names, texts, ids = (group[column].to_list() for column in ("annotator", "correction", "correction_id"))
@@ -129,10 +135,10 @@ def _adjudicated(
     weights = [by_name.get(name, 0.0) for name in names]
     way = config.overlap.adjudicate
     if way == "person":
-        kinds = group["annotator_kind"].to_list()
-        wanted = chosen.get(group["pair_id"][0])
-        winner = names.index(wanted) if wanted in names else kinds.index(PERSON) if PERSON in kinds else None
-        score = 1.0
+        choice = chosen.winner(group)
+        if choice == REJECT:
+            return [(one, NAME, f"adjudication.{way}", 1.0, None, False, None, "no correction may stay") for one in ids]
+        winner, score = choice if isinstance(choice, int) else None, 1.0
     elif way == "judge":
         overall = {two: said["overall"] for two in combinations(sorted(ids), 2) if (said := preferred.get(two))}
         winner, score = by_preference(ids, overall, weights)

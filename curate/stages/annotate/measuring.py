@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 from annotators.adjudication import COMPARED
 from annotators.agreement import alpha, by_pair, pairings, similarities
+from curate.stages.annotate.correcting import PERSON
 
 if TYPE_CHECKING:
     import numpy as np
@@ -87,11 +88,17 @@ def unwritten(failures: "pl.DataFrame", waiting: "pl.DataFrame") -> "pl.DataFram
 
 
 def compared(rows: "pl.DataFrame", embed: Embed | None) -> "pl.DataFrame":
-    """Each two corrections of one pair, measured; embed: gives unit vectors of texts."""
+    """Each two corrections of one pair, measured; embed: gives unit vectors of texts.
+
+    Where several people of one name corrected a pair, the second one is called `name #2`, and so on.
+    """
     import numpy as np
     import polars as pl
 
-    pairs = pairings(rows)
+    place = pl.int_range(1, pl.len() + 1).over("pair_id", "annotator")
+    is_another = (pl.col("annotator_kind") == PERSON) & (place > 1)
+    numbered = pl.when(is_another).then(pl.format("{} #{}", "annotator", place)).otherwise("annotator")
+    pairs = pairings(rows.with_columns(numbered.alias("annotator")))
     measured = similarities(pairs)
     if embed is None:
         return measured

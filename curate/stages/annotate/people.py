@@ -2,42 +2,43 @@
 
 import os
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from annotators.label_studio.screen import configuration_hash, instruction
+from annotators.label_studio.screens import Step
 from annotators.label_studio.tasks import PersonTask, shown_question
 from annotators.principles import chosen
+from curate.config.annotating import ADJUDICATOR, PRINCIPLES, AnnotatorConfig
 from curate.config.model import Pipeline
-from curate.identity import content_id
-from curate.ledger.labels import LabelBook, PlannedTask, content_of_rulings
+from curate.labelling.team import Team
+from curate.ledger.labels import LabelBook, Said, content_of_rulings
 from curate.progress import Progress
 from curate.stages.annotate.correcting import tasks
+from curate.stages.annotate.deciding import ADJUDICATE
 from curate.stages.annotate.recipes import PEOPLE
+from curate.stages.annotate.standings import standings
 from curate.store.run import RunStore
-from schemas.errors import ConfigError, CurateError
+from schemas.errors import ConfigError, CurateError, UsageError
 
 if TYPE_CHECKING:
     from annotators.label_studio.client import LabelStudio
     from curate.labelling.pull import Pulled
     from curate.labelling.push import Pushed
 
-CORRECT = "correct"
-"""Why a task waits: somebody must write the correction."""
-
 
 def fetch(pipeline: Pipeline, progress: Progress) -> None:
     """Before the stage is looked at: bring what people did. A server that is down holds nobody up."""
     if not _are_people_asked(pipeline):
         return
-    with LabelBook(pipeline.workdir / "ledger.sqlite") as book:
-        is_anything_there = bool(book.counts())
-    if is_anything_there:
+    if _is_anything_there(pipeline):
         _told(lambda: pull_work(pipeline, progress.say), progress)
 
 
 def offer(pipeline: Pipeline, store: RunStore, progress: Progress) -> None:
     """After the stage was published: bring the tasks that wait to the server. One that is down holds nobody up."""
-    if _are_people_asked(pipeline) and store.published("annotate").rows("waiting"):
+    if not _are_people_asked(pipeline):
+        return
+    if store.published("annotate").rows("waiting") or _is_anything_there(pipeline):
         _told(lambda: push_tasks(pipeline, store, progress.say), progress)
 
 
@@ -51,6 +52,11 @@ def key_of_people(pipeline: Pipeline) -> dict[str, list[list[object]]]:
 def _are_people_asked(pipeline: Pipeline) -> bool:
     config = pipeline.config.annotate
     return config.label_studio is not None and any(one.kind == PEOPLE for one in config.annotators)
+
+
+def _is_anything_there(pipeline: Pipeline) -> bool:
+    with LabelBook(pipeline.workdir / "ledger.sqlite") as book:
+        return bool(book.sizes())
 
 
 def _told(work: Callable[[], object], progress: Progress) -> None:
@@ -80,29 +86,51 @@ def server_of(pipeline: Pipeline) -> "LabelStudio":
 
 
 def push_tasks(pipeline: Pipeline, store: RunStore, say: Callable[[str], None]) -> "list[Pushed]":
-    """Bring every task that waits for people to the server, once. Raises LabelStudioError."""
-    from curate.labelling.projects import sharded, title_of
-    from curate.labelling.push import Project, push
+    """Bring every task that waits for people to the server, once; take back what nobody wants and nobody began.
 
-    settings, pushed = pipeline.config.annotate.label_studio, []
+    Raises LabelStudioError.
+    """
+    from curate.labelling.gold import read_gold
+
     with server_of(pipeline) as server, LabelBook(pipeline.workdir / "ledger.sqlite") as book:
         server.whoami()
-        if settings is None:
-            raise AssertionError
+        said, pushed = book.said(), []
         for one in pipeline.config.annotate.annotators:
-            if one.kind != PEOPLE:
-                continue
-            told = instruction(chosen(one.principles, pipeline.folder))
-            configuration = configuration_hash(told)
-            waiting = dict(_waiting(pipeline, store, one.name))
-            titles = [title_of(pipeline.name, one.name, configuration, shard) for shard in range(MOST_PROJECTS)]
-            people = {task.uid: task for task in waiting.values()}
-            known = {title: book.tasks(title) for title in sorted(book.titles() & set(titles))}
-            for title, planned in sharded(list(waiting), known, titles, settings.shard_tasks).items():
-                book.plan(planned)
-                project = Project(title, one.name, told, settings.batch_tasks)
-                pushed.append(push(server, book, project, [people[task.uid] for task in planned], say))
-    return pushed
+            if one.kind == PEOPLE:
+                gold = [] if one.gold is None else read_gold(pipeline.path(one.gold.path), one.gold.path)
+                team = _team(pipeline, one.name, one.principles)
+                team = replace(team, gold=gold, gold_share=one.gold.share if one.gold else 0.0)
+                pushed += team.push(server, book, list(_waiting(pipeline, store, one, said)), say)
+        return pushed + _push_adjudications(pipeline, store, server, book, say)
+
+
+def push_adjudications(pipeline: Pipeline, store: RunStore, say: Callable[[str], None]) -> "list[Pushed]":
+    """Bring the corrections among which a person must choose to the server. Raises LabelStudioError, UsageError."""
+    if pipeline.config.annotate.overlap.adjudicate != "person":
+        raise UsageError(
+            f"nothing waits for an adjudicator: adjudicate is {pipeline.config.annotate.overlap.adjudicate!r}",
+            do=f'set adjudicate = "person" under [pipelines.{pipeline.name}.annotate.overlap]',
+        )
+    with server_of(pipeline) as server, LabelBook(pipeline.workdir / "ledger.sqlite") as book:
+        server.whoami()
+        return _push_adjudications(pipeline, store, server, book, say)
+
+
+def _push_adjudications(
+    pipeline: Pipeline, store: RunStore, server: "LabelStudio", book: LabelBook, say: Callable[[str], None]
+) -> "list[Pushed]":
+    is_asked = pipeline.config.annotate.overlap.adjudicate == "person"
+    people = [one for one in pipeline.config.annotate.annotators if one.kind == PEOPLE]
+    names = dict.fromkeys(name for one in people for name in one.principles)
+    team = _team(pipeline, ADJUDICATOR, tuple(names) or PRINCIPLES)
+    return team.push(server, book, list(_contested(pipeline, store)) if is_asked else [], say)
+
+
+def _team(pipeline: Pipeline, name: str, principles: tuple[str, ...]) -> Team:
+    settings = pipeline.config.annotate.label_studio
+    if settings is None:
+        raise AssertionError
+    return Team(pipeline.name, name, settings, chosen(principles, pipeline.folder), pipeline.config.seed)
 
 
 def pull_work(pipeline: Pipeline, say: Callable[[str], None], *, whole: bool = False) -> "list[Pulled]":
@@ -120,23 +148,29 @@ def pull_work(pipeline: Pipeline, say: Callable[[str], None], *, whole: bool = F
         return pull(server, book, say, pseudonymous=settings.pseudonymous, whole=whole)
 
 
-def _waiting(pipeline: Pipeline, store: RunStore, annotator: str) -> Iterator[tuple[PlannedTask, PersonTask]]:
-    """The tasks of the pairs that wait for this annotator, without a title yet.
-
-    A task's uid depends on pipeline, annotator, pair and texts alone, so the same task is never made twice. Where the
-    correction begins (the draft) is the answer itself.
-    """
+def _waiting(pipeline: Pipeline, store: RunStore, one: AnnotatorConfig, said: Said) -> Iterator[PersonTask]:
+    """What is to be done next on the pairs that wait for some people, as far as the ledger knows by now."""
     import polars as pl
 
-    is_meant = (pl.col("annotator") == annotator) & (pl.col("reason") == CORRECT)
-    waiting = store.table("annotate", "waiting").filter(is_meant).select("pair_id").collect()
+    is_meant = (pl.col("annotator") == one.name) & pl.col("reason").is_in(list(Step))
+    rows = store.table("annotate", "waiting").filter(is_meant & (pl.col("reason") != Step.ADJUDICATE))
+    waiting = rows.select("pair_id", "draft").unique("pair_id", keep="first", maintain_order=True).collect()
+    drafts = {pair_id: draft for pair_id, draft in waiting.iter_rows() if draft is not None}
     for pairs in store.frames("dedup", "pairs"):
-        for task in tasks(pairs.join(waiting, on="pair_id", how="semi", maintain_order="left")):
-            question, answer = shown_question(task), task.answer
-            uid = content_id("label", pipeline.name, annotator, task.pair_id, question, answer, answer)
-            data_hash = content_id("data", question, answer)
-            planned = PlannedTask(uid, "", task.pair_id, annotator, answer, answer, data_hash)
-            yield planned, PersonTask(uid, task.pair_id, question, answer, answer)
+        some = list(tasks(pairs.join(waiting, on="pair_id", how="semi", maintain_order="left")))
+        for found in standings(pipeline, one, some, drafts, said).values():
+            yield from found.open
 
 
-MOST_PROJECTS = 10_000
+def _contested(pipeline: Pipeline, store: RunStore) -> Iterator[PersonTask]:
+    """The pairs with several corrections, among which a person must choose."""
+    import polars as pl
+
+    from curate.labelling.workflow import adjudication
+
+    ids = store.table("annotate", "waiting").filter(pl.col("reason") == ADJUDICATE).select("correction_id")
+    rows = store.table("annotate", "candidates").join(ids, on="correction_id", how="semi").collect()
+    for pairs in store.frames("dedup", "pairs"):
+        for task in tasks(pairs.join(rows, on="pair_id", how="semi", maintain_order="left")):
+            texts = rows.filter(pl.col("pair_id") == task.pair_id).select("correction_id", "text").rows()
+            yield adjudication(pipeline.name, task.pair_id, shown_question(task), task.answer, texts)

@@ -24,6 +24,8 @@ from schemas.errors import ConfigError, SourceError
 from schemas.records import Annotator, ComparisonTask, CompletionRequest, CorrectionTask, Provider
 
 PEOPLE = "people"
+IN_KEY = ("workflow", "draft", "overlap", "inspect_share")
+"""Of people, what their corrections depend on."""
 CRITIQUE, VERDICTS = frozenset({"violations"}), frozenset({"verdicts"})
 Instructed = AnnotatorConfig | CritiqueConfig | JudgeConfig
 
@@ -181,7 +183,7 @@ def identity(pipeline: Pipeline, config: Instructed) -> dict[str, Any]:
         if config.kind == "recorded":
             return found | {"recorded": _hashes(pipeline, config), "columns": config.columns}
         if config.kind == PEOPLE:
-            return found
+            return found | config.model_dump(include=set(IN_KEY), exclude_defaults=True)
     told = recipe_of(pipeline, config)
     more = {"extra_body", "protocol", "prompt_template", "max_tokens_name", "reported_as"}
     return {

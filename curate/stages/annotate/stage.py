@@ -95,7 +95,7 @@ def dry_run(pipeline: Pipeline, store: RunStore) -> list[Estimate]:
             with Ledger(ledger) as known:
                 tasks = planned(pipeline, store, staff, known).tasks
             critic = [critic_ask(staff, store)] if staff.critic is not None else []
-            yield staff, [*critic, *Corrections(pipeline.config.annotate, staff, tasks).asks(store)]
+            yield staff, [*critic, *Corrections(pipeline, staff, tasks).asks(store)]
         finally:
             await staff.close()
 

@@ -12,10 +12,10 @@ from curate.config.table import Bounds
 from curate.gates.registry import find_gates
 from curate.identity import content_ids
 from curate.ledger.journal import Ledger
-from curate.ledger.labels import LabelBook
+from curate.ledger.labels import LabelBook, Said
 from curate.progress import Progress
-from curate.stages.annotate.correcting import NAME, Corrected, Corrections, Rulings, critic_ask
-from curate.stages.annotate.people import CORRECT
+from curate.stages.annotate.adjudicating import Choices, decisions
+from curate.stages.annotate.correcting import NAME, Corrected, Corrections, critic_ask
 from curate.stages.annotate.planning import planned, preferred_texts, suspicious
 from curate.stages.annotate.recipes import Staff, context_of, staff_of
 from curate.store.run import Draft, RunStore
@@ -28,8 +28,7 @@ if TYPE_CHECKING:
     from curate.stages.annotate.deciding import Decided
     from curate.stages.annotate.measuring import Embed
 
-WAITING = ("pair_id", "annotator", "reason")
-ADJUDICATE = "adjudicate"
+WAITING = ("pair_id", "annotator", "reason", "draft")
 
 
 class Work:
@@ -49,7 +48,7 @@ class Work:
         self._staff = staff_of(pipeline)
         self._bounds = bounds
         self._measured: list[pl.DataFrame] = []
-        self._decisions = _decisions(pipeline)
+        self._chosen = _chosen(pipeline)
         self._ratings: list[Rating] = []
 
     def criticise(self) -> None:
@@ -58,7 +57,7 @@ class Work:
             self._ask([critic_ask(self._staff, self._store)])
         plan = planned(self._pipeline, self._store, self._staff, self._ledger)
         self._planned, self._flags = plan.tasks, plan.flags
-        if strange := sorted(set(self._decisions) - set(plan.flags["pair_id"].to_list())):
+        if strange := sorted(set(self._chosen.by_annotator) - set(plan.flags["pair_id"].to_list())):
             self._progress.say(f"{len(strange):,} decisions name pairs that are not here, such as {strange[0]}")
         for some in plan.verdicts:
             self._draft.write("verdicts", some)
@@ -71,17 +70,16 @@ class Work:
         from curate.stages.annotate.measuring import unwritten
         from schemas.tables import Failures
 
-        corrections = Corrections(self._config, self._staff, self._planned, self._rulings())
+        corrections = Corrections(self._pipeline, self._staff, self._planned, self._said())
         self._ask(corrections.asks(self._store))
         gates, context = find_gates(self._bounds), context_of(self._staff.recipes.values())
-        self._waiting = self._tasks = 0
+        self._waiting = self._tasks = self._more = 0
         unfinished = [pl.Series("pair_id", [], dtype=pl.String)]
         for pairs in self._store.frames("dedup", "pairs"):
             corrected = corrections.outcomes(pairs, self._ledger)
             candidates = self._candidates(pairs, corrected)
-            waiting = pl.DataFrame(
-                [(*task, CORRECT) for task in corrected.waiting], schema=dict.fromkeys(WAITING, pl.String), orient="row"
-            )
+            waiting = pl.DataFrame(corrected.waiting, schema=dict.fromkeys(WAITING, pl.String), orient="row")
+            waiting = waiting.with_columns(correction_id=pl.lit(None, pl.String))
             failures = pl.DataFrame(corrected.failures, schema=Failures.create_empty().schema, orient="row")
             self._draft.write("verdicts", suspicious(pairs, context.marks))
             self._draft.write("candidates", candidates)
@@ -91,6 +89,7 @@ class Work:
             self._draft.write("waiting", waiting)
             self._measured.append(unwritten(failures, waiting))
             unfinished.append(waiting["pair_id"])
+            self._more += sum(corrected.more)
             self._tasks += candidates.height + failures.height + waiting.height
             self._waiting += waiting.height
         self._unfinished = pl.concat(unfinished)
@@ -130,7 +129,7 @@ class Work:
                 kept = without(kept, verdicts)
             self._draft.write("verdicts", verdicts)
             self._draft.write("corrections", kept.select(_columns()))
-            self._draft.write("waiting", decided.undecided.select("pair_id", "annotator", reason=pl.lit(ADJUDICATE)))
+            self._draft.write("waiting", _waiting_rows(decided.undecided))
             self._waiting += decided.undecided.height
             self._measured.append(counted(rows, kept, verdicts, decided.undecided))
             agreement.append(compared(rows, embed))
@@ -169,12 +168,12 @@ class Work:
             with LabelBook(self._pipeline.workdir / "ledger.sqlite") as book:
                 yield from book.ratings().items()
 
-    def _rulings(self) -> Rulings:
+    def _said(self) -> Said:
         """What people said, where somebody asked them."""
         if all(chain is not None for chain in self._staff.annotators):
             return {}
         with LabelBook(self._pipeline.workdir / "ledger.sqlite") as book:
-            return book.rulings()
+            return book.said()
 
     def _candidates(self, pairs: "pl.DataFrame", corrected: Corrected) -> "pl.DataFrame":
         """All corrections of some pairs, in the order of the pairs."""
@@ -184,6 +183,8 @@ class Work:
 
         schema = Table.create_empty().schema
         written = pl.DataFrame(corrected.candidates, schema=schema, orient="row")
+        own = pl.DataFrame(list(self._chosen.own_rows(written)), schema=schema, orient="row")
+        self._more += own.height
         found = preferred_texts(self._store, pairs)
         ids = content_ids("correction", found["pair_id"], [PREFERENCE] * found.height, found["text"])
         imported = found.with_columns(
@@ -191,7 +192,7 @@ class Work:
             annotator=pl.lit(PREFERENCE),
             annotator_kind=pl.lit(PREFERENCE),
         )
-        rows = pl.concat([written, imported], how="diagonal").cast(schema).select(schema.names())
+        rows = pl.concat([written, own, imported], how="diagonal").cast(schema).select(schema.names())
         order = pairs.select("pair_id").with_row_index("row")
         return (
             rows.join(order, on="pair_id", how="left", maintain_order="left")
@@ -227,7 +228,7 @@ class Work:
             said: Preferences = {}
             if judge is not None:
                 said = preferences(past, judge, self._ledger, self._ratings, is_between=self._is_between)
-            yield rows, decide(rows, gates, said, self._config, self._decisions, self._unfinished)
+            yield rows, decide(rows, gates, said, self._config, self._chosen, self._unfinished)
 
     def _embed(self) -> "Embed | None":
         if not self._config.overlap.embed:
@@ -237,14 +238,18 @@ class Work:
         return open_vectors(self._pipeline, self._progress).of
 
     def _rows_in(self) -> int:
-        """Tasks: one for each annotator that a pair wants, and with `fallback` one for each who came after."""
+        """Tasks: one for each annotator that a pair wants, and with `fallback` one for each who came after.
+
+        Where several people do the same task, one for each; and the texts that adjudicators wrote themselves.
+        """
         import polars as pl
 
         first: int = self._planned.select(
             pl.max_horizontal(pl.min_horizontal("wanted", pl.col("order").list.len()), 1).cast(pl.Int64).sum()
         ).item()
         imported = sum(preferred_texts(self._store, pairs).height for pairs in self._store.frames("dedup", "pairs"))
-        return max(first + imported, self._tasks) if self._config.fallback else first + imported
+        wanted = first + imported + self._more
+        return max(wanted, self._tasks) if self._config.fallback else wanted
 
 
 def _rows(pairs: "pl.DataFrame", candidates: "pl.DataFrame") -> "pl.DataFrame":
@@ -276,8 +281,25 @@ def _recipe_rows(staff: Staff) -> "pl.DataFrame":
     return pl.DataFrame(rows, schema=schema, orient="row")
 
 
-def _decisions(pipeline: Pipeline) -> Mapping[str, str]:
-    """Of a pair, the annotator whose correction a person chose. Raises SourceError at a broken row."""
+def _waiting_rows(undecided: "pl.DataFrame") -> "pl.DataFrame":
+    import polars as pl
+
+    return undecided.select("pair_id", "annotator", "reason", pl.lit(None, pl.String).alias("draft"), "correction_id")
+
+
+def _chosen(pipeline: Pipeline) -> Choices:
+    """What persons chose among corrections. Raises SourceError at a broken row of the file of decisions."""
+    if pipeline.config.annotate.overlap.adjudicate != "person":
+        return Choices()
+    by_pair = {}
+    if pipeline.config.annotate.label_studio is not None:
+        with LabelBook(pipeline.workdir / "ledger.sqlite") as book:
+            by_pair = decisions(book)
+    return Choices(_from_file(pipeline), by_pair)
+
+
+def _from_file(pipeline: Pipeline) -> Mapping[str, str]:
+    """Of a pair, the annotator whose correction a person chose."""
     name = pipeline.config.annotate.overlap.decisions
     if name is None:
         return {}

@@ -41,19 +41,42 @@ class Hands:
 
 def ruled(verdict: str, text: str | None = None) -> list[dict[str, Any]]:
     """The result of a person who chose a verdict and wrote a text."""
-    found = [{"from_name": "verdict", "to_name": "answer", "type": "choices", "value": {"choices": [verdict]}}]
-    if text is not None:
-        area = {"from_name": "correction", "to_name": "answer", "type": "textarea", "value": {"text": [text]}}
-        found.append(area)
-    return found
+    return [_choice("verdict", verdict), *([] if text is None else [_area("correction", text)])]
 
 
-def peopled(folder: Path, server: Server, name: str, pairs: Any = 6, **settings: Any) -> Pipeline:
-    """A pipeline of this name (projects are named by it) whose pairs all go to people on the server."""
-    made = pipeline(
-        folder,
-        [{"name": "team", "kind": "people"}],
-        pairs,
-        tables={"label_studio": {"url": server.url, "token_env": "TEST_LABEL_STUDIO_TOKEN", **settings}},
-    )
+def inspected(verdict: str, note: str | None = None) -> list[dict[str, Any]]:
+    """The result of an inspector."""
+    return [_choice("inspection", verdict), *([] if note is None else [_area("note", note)])]
+
+
+def chose(decision: str, own: str | None = None) -> list[dict[str, Any]]:
+    """The result of an adjudicator."""
+    return [_choice("decision", decision), *([] if own is None else [_area("own", own)])]
+
+
+def _choice(name: str, value: str) -> dict[str, Any]:
+    return {"from_name": name, "to_name": "answer", "type": "choices", "value": {"choices": [value]}}
+
+
+def _area(name: str, text: str) -> dict[str, Any]:
+    return {"from_name": name, "to_name": "answer", "type": "textarea", "value": {"text": [text]}}
+
+
+def peopled(
+    folder: Path,
+    server: Server,
+    name: str,
+    pairs: Any = 6,
+    annotators: list[dict[str, Any]] | None = None,
+    overlap: dict[str, Any] | None = None,
+    **settings: Any,
+) -> Pipeline:
+    """A pipeline of this name (projects are named by it) whose pairs go to people on the server.
+
+    annotators: one team that gets all of them, if none are given. settings: of `label_studio`.
+    """
+    tables = {"label_studio": {"url": server.url, "token_env": "TEST_LABEL_STUDIO_TOKEN", **settings}}
+    if overlap is not None:
+        tables["overlap"] = overlap
+    made = pipeline(folder, annotators or [{"name": "team", "kind": "people"}], pairs, tables=tables)
     return made.model_copy(update={"name": name})

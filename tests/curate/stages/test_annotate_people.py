@@ -4,6 +4,7 @@ import polars as pl
 import pytest
 
 from annotators.label_studio.accounts import add_user, personal_access_token
+from curate.labelling.reports import people, projects, quarantine
 from curate.ledger.labels import LabelBook
 from curate.pipeline import run_stage
 from curate.stages.annotate.people import pull_work, push_tasks, server_of
@@ -51,7 +52,7 @@ def table(made, name):
 
 def project_of(made) -> int:
     with book(made) as opened:
-        (one,) = opened.counts()
+        (one,) = projects(opened)
     return one["remote_id"]
 
 
@@ -111,7 +112,7 @@ def test_what_cannot_be_used_is_in_quarantine_with_the_reason(work):
     accounting = annotate(made).accounting
     assert (accounting.kept, accounting.waiting) == (0, 3)
     with book(made) as opened:
-        reasons = {row["why"] for row in opened.quarantine()}
+        reasons = {row["why"] for row in quarantine(opened)}
     assert reasons == {
         "unknown verdict 'splendid'",
         "a result of the unknown control 'notes'",
@@ -126,7 +127,7 @@ def test_a_changed_question_is_noticed(work):
     hands.annotate(task["id"], ruled("fine"))
     assert annotate(made).accounting.waiting == 1
     with book(made) as opened:
-        assert opened.quarantine()[0]["why"] == "the task's question or answer was changed there"
+        assert quarantine(opened)[0]["why"] == "the task's texts were changed there"
 
 
 def test_skipped_and_deleted_work_waits_again(work):
@@ -139,7 +140,7 @@ def test_skipped_and_deleted_work_waits_again(work):
     pull(made)
     assert annotate(made).accounting.waiting == 2
     with book(made) as opened:
-        (counts,) = opened.counts()
+        (counts,) = projects(opened)
     assert (counts["skipped"], counts["deleted"], counts["done"]) == (1, 1, 0)
 
 
@@ -163,7 +164,7 @@ def test_two_people_on_one_task_are_one_correction_and_the_newest_counts(work, l
     assert annotate(made).accounting.kept == 1
     assert table(made, "candidates")["text"].to_list() == ["What the second person wrote."]
     with book(made) as opened:
-        assert len(opened.people()) == 2
+        assert len(people(opened)) == 2
 
 
 def test_ratings_of_two_people_are_compared(work, label_studio, second_annotator):
@@ -204,7 +205,7 @@ def test_listings_end_at_the_last_page_whatever_its_size(work, monkeypatch):
 def test_projects_hold_no_more_tasks_than_they_may(work):
     made, _ = work(pairs=7, shard_tasks=3, batch_tasks=2)
     with book(made) as opened:
-        assert sorted(one["tasks"] for one in opened.counts()) == [1, 3, 3]
+        assert sorted(one["tasks"] for one in projects(opened)) == [1, 3, 3]
 
 
 def test_hostile_texts_are_data_and_the_diff_is_escaped(work):

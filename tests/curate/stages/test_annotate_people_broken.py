@@ -5,6 +5,7 @@ import time
 
 import pytest
 
+from curate.labelling.reports import projects
 from curate.ledger.labels import LabelBook
 from curate.pipeline import run_stage
 from curate.stages.annotate.people import pull_work, push_tasks
@@ -40,7 +41,7 @@ def push(made):
 
 def project_of(made) -> int:
     with LabelBook(made.workdir / "ledger.sqlite") as book:
-        (one,) = book.counts()
+        (one,) = projects(book)
     return one["remote_id"]
 
 
