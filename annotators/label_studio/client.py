@@ -7,7 +7,7 @@ typed models refuse annotations that the server accepts.
 import contextlib
 import json
 from collections.abc import Iterator, Sequence
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 from schemas.errors import LabelStudioError, MissingExtraError
 
@@ -20,6 +20,11 @@ WITH_ANNOTATIONS = (
     *("result", "completed_by", "was_cancelled", "lead_time", "updated_by"),
 )
 """Fields of a task and, since the server takes one list for both, of its annotations."""
+
+PYTHON_ONLY = r"\b"
+"""An edge of a word in Python's regular expressions, which SQLite is given; a backspace in PostgreSQL's."""
+POSTGRESQL_ONLY = "|".join(rf"\x003{digit}" for digit in range(10))
+"""A digit in PostgreSQL, which reads all hexadecimal digits after x as one number; in Python a NUL and two digits."""
 
 
 def _detail(words: str) -> str:
@@ -104,6 +109,27 @@ class LabelStudio:
             (int(row["id"]), str((row.get("meta") or {}).get("uid", "")), int(row.get("total_annotations") or 0))
             for row in self._pages(project_id, ID_PAGE_TASKS, fields)
         ]
+
+    def database(self, project_id: int) -> Literal["sqlite", "postgresql"] | None:
+        """What the server keeps its data in, or None where that is not certain, such as in a project without tasks.
+
+        No call tells it. A filter by a regular expression is left to the database, though, and two of them find all
+        ids of tasks in the one and none in the other, whatever the database's locale.
+        """
+        try:
+            in_python, in_postgresql = (self._count(project_id, one) for one in (PYTHON_ONLY, POSTGRESQL_ONLY))
+        except LabelStudioError:
+            return None  # it says whether to warn: no reason to fail
+        if in_python and not in_postgresql:
+            return "sqlite"
+        return "postgresql" if in_postgresql and not in_python else None
+
+    def _count(self, project_id: int, pattern: str) -> int:
+        """How many tasks of a project have an id that the database finds by this regular expression."""
+        found = {"filter": "filter:tasks:id", "operator": "regex", "type": "Unknown", "value": pattern}
+        query = json.dumps({"filters": {"conjunction": "and", "items": [found]}})
+        params = {"project": int(project_id), "page": 1, "page_size": 1, "include": "id", "query": query}
+        return int(self._json("GET", "api/tasks", params=params)["total"])
 
     def changed_tasks(self, project_id: int, since: str | None) -> Iterator[dict[str, Any]]:
         """Tasks whose annotations changed after a time (ISO 8601, UTC), or all that were touched, with annotations."""

@@ -102,6 +102,8 @@ def push_tasks(pipeline: Pipeline, store: RunStore, say: Callable[[str], None]) 
                 book.plan(planned)
                 project = Project(title, one.name, told, settings.batch_tasks)
                 pushed.append(push(server, book, project, [people[task.uid] for task in planned], say))
+        if pushed and server.database(pushed[-1].project_id) == "sqlite":
+            say(f"{server.url} is on SQLite: for one annotator only; see docs/label-studio.md")
     return pushed
 
 
