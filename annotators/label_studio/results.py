@@ -3,6 +3,8 @@
 from dataclasses import dataclass, field
 from typing import Any
 
+from annotators.label_studio.tasks import restored, storable
+
 FINE, MINOR, MAJOR, REJECT = "fine", "minor", "major", "reject"
 VERDICTS = (FINE, MINOR, MAJOR, REJECT)
 REASONS = ("factual", "harmful", "incomplete", "tone", "format", "off_topic")
@@ -54,14 +56,18 @@ def read_annotation(result: Any, answer: str, draft: str) -> Said:
         return Said(verdict, None, reasons, ratings)
     text = _single(found, "correction")
     if verdict == FINE:
-        if text is not None and text.strip() not in {answer.strip(), draft.strip()}:
+        if text is not None and _shown(text) not in {_shown(answer), _shown(draft)}:
             raise WrongAnnotationError("fine as it is, beside an edited text")
         return Said(verdict, answer, reasons, ratings)
     if text is None or not text.strip():
         raise WrongAnnotationError(f"{verdict} without a correction")
-    if text.strip() == answer.strip():
+    if _shown(text) == _shown(answer):
         raise WrongAnnotationError(f"{verdict}, and the correction is the answer")
-    return Said(verdict, text.strip(), reasons, ratings)
+    return Said(verdict, restored(text.strip(), answer), reasons, ratings)
+
+
+def _shown(text: str) -> str:
+    return storable(text).strip()
 
 
 def _controls(result: Any) -> dict[str, dict[str, Any]]:

@@ -9,6 +9,7 @@ from annotators.word_diff import word_diff
 from schemas.records import CorrectionTask
 
 DRAFT = "draft"
+NUL, SHOWN_NUL = "\0", "\N{SYMBOL FOR NULL}"
 OPENING = {"same": "", "removed": "<del>", "added": "<ins>"}
 CLOSING = {"same": "", "removed": "</del>", "added": "</ins>"}
 
@@ -32,15 +33,26 @@ def shown_question(task: CorrectionTask) -> str:
     return dialogue(task.question, task.turns)
 
 
+def storable(text: str) -> str:
+    """A text as the server is sent it. PostgreSQL refuses a whole import for one NUL, and nobody could see it."""
+    return text.replace(NUL, SHOWN_NUL)
+
+
+def restored(text: str, answer: str) -> str:
+    """What a person made of a shown text, with the NULs of the answer again, as far as these can be told."""
+    return text.replace(SHOWN_NUL, NUL) if NUL in answer and SHOWN_NUL not in answer else text
+
+
 def as_json(task: PersonTask) -> dict[str, Any]:
     """The task for the import endpoint. Texts are data of escaping tags; `diff` is HTML that we escaped ourselves.
 
     The draft is a prediction: a text area filled by `value` never autosaves, and a reload would lose the edit.
     """
-    value = {"text": [task.draft]}
+    question, answer, draft = storable(task.question), storable(task.answer), storable(task.draft)
+    value = {"text": [draft]}
     area = {"from_name": "correction", "to_name": "answer", "type": "textarea", "value": value}
     return {
-        "data": {"question": task.question, "answer": task.answer, "diff": diff_html(task.answer, task.draft)},
+        "data": {"question": question, "answer": answer, "diff": diff_html(answer, draft)},
         "meta": {"uid": task.uid},
         "predictions": [{"model_version": DRAFT, "result": [area]}],
     }

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
 from annotators.label_studio.screen import configuration_hash, instruction
-from annotators.label_studio.tasks import PersonTask, shown_question
+from annotators.label_studio.tasks import PersonTask, shown_question, storable
 from annotators.principles import chosen
 from curate.config.model import Pipeline
 from curate.identity import content_id
@@ -136,7 +136,7 @@ def _waiting(pipeline: Pipeline, store: RunStore, annotator: str) -> Iterator[tu
         for task in tasks(pairs.join(waiting, on="pair_id", how="semi", maintain_order="left")):
             question, answer = shown_question(task), task.answer
             uid = content_id("label", pipeline.name, annotator, task.pair_id, question, answer, answer)
-            data_hash = content_id("data", question, answer)
+            data_hash = content_id("data", storable(question), storable(answer))
             planned = PlannedTask(uid, "", task.pair_id, annotator, answer, answer, data_hash)
             yield planned, PersonTask(uid, task.pair_id, question, answer, answer)
 
