@@ -9,13 +9,15 @@ from typing import TYPE_CHECKING
 import pytest
 
 from annotators.label_studio.accounts import Account, add_user
-from annotators.label_studio.local import Server
+from annotators.label_studio.database import Database
+from annotators.label_studio.local import Server, running
 from curate.config.model import Pipeline
 from curate.config.reading import read_pipeline
 from curate.identity import file_hash
 from curate.pipeline import run_all
 from tests.label_studio import label_studio_server
 from tests.llm_server import LLMServer, llm_server
+from tests.postgresql import cluster
 from tests.small import write_small_pipeline
 
 if TYPE_CHECKING:
@@ -35,21 +37,35 @@ def needs_real_data() -> None:
 @pytest.fixture
 def server() -> Iterator[LLMServer]:
     """A model server that answers by a rule and fails as it is told."""
-    with llm_server() as running:
-        yield running
+    with llm_server() as one:
+        yield one
 
 
 @pytest.fixture(scope="session")
 def label_studio(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """One Label Studio for all tests: each makes projects of its own. `label_studio.url`, `label_studio.account.token`."""
-    with label_studio_server(tmp_path_factory.mktemp("label-studio")) as running:
-        yield running
+    with label_studio_server(tmp_path_factory.mktemp("label-studio")) as one:
+        yield one
 
 
 @pytest.fixture(scope="session")
 def second_annotator(label_studio: Server) -> Account:
     """A user of that Label Studio who is not its administrator."""
     return add_user(label_studio.url, label_studio.account.token, "second@example.com", "second-password")
+
+
+@pytest.fixture(scope="session")
+def postgresql() -> Iterator[Database]:
+    """A PostgreSQL database with the tables of Label Studio, for all tests."""
+    with cluster() as database:
+        yield database
+
+
+@pytest.fixture(scope="session")
+def label_studio_on_postgresql(postgresql: Database, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """One Label Studio on PostgreSQL for all tests that need more than one annotator at once."""
+    with running(tmp_path_factory.mktemp("label-studio-on-postgresql"), database=postgresql) as server:
+        yield server
 
 
 @pytest.fixture

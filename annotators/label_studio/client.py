@@ -8,11 +8,13 @@ import contextlib
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 from schemas.errors import LabelStudioError, MissingExtraError
 
 TIMEOUT_S = 120.0
+OLDEST = (1, 23)
+"""The version that all this is tested with; older ones are refused, as their calls may do something else."""
 PAGE_TASKS = 500
 """Tasks of one page of a listing."""
 ID_PAGE_TASKS = 5_000
@@ -21,6 +23,11 @@ WITH_ANNOTATIONS = (
     *("result", "completed_by", "was_cancelled", "lead_time", "updated_by"),
 )
 """Fields of a task and, since the server takes one list for both, of its annotations."""
+
+PYTHON_ONLY = r"\b"
+"""An edge of a word in Python's regular expressions, which SQLite is given; a backspace in PostgreSQL's."""
+POSTGRESQL_ONLY = "|".join(rf"\x003{digit}" for digit in range(10))
+"""A digit in PostgreSQL, which reads all hexadecimal digits after x as one number; in Python a NUL and two digits."""
 
 
 def _detail(words: str) -> str:
@@ -72,10 +79,21 @@ class LabelStudio:
     def __exit__(self, *_: object) -> None:
         self._client._client_wrapper.httpx_client.httpx_client.close()
 
-    def whoami(self) -> dict[str, Any]:
-        """The token's user. Raises LabelStudioError."""
-        found: dict[str, Any] = self._json("GET", "api/current-user/whoami")
-        return found
+    def check(self) -> dict[str, Any]:
+        """The token's user. Raises LabelStudioError: the server is too old, or none, or does not know the token."""
+        found = self._json("GET", "api/version")
+        release = str(found.get("release", "")) if isinstance(found, dict) else ""
+        numbers = tuple(int(part) for part in release.split(".")[:2] if part.isdigit())
+        if len(numbers) < 2:
+            raise LabelStudioError(f"{self.url} tells no version", do="is this address a Label Studio?")
+        if numbers < OLDEST:
+            raise LabelStudioError(
+                f"{self.url} is Label Studio {release}; push and pull rely on calls of "
+                f"{'.'.join(map(str, OLDEST))} or newer",
+                do="upgrade it, or use make label-studio",
+            )
+        user: dict[str, Any] = self._json("GET", "api/current-user/whoami")
+        return user
 
     def projects(self, title: str) -> list[dict[str, Any]]:
         """All projects of this title."""
@@ -140,6 +158,27 @@ class LabelStudio:
     def share_task(self, task_id: int, people: int, *, is_done: bool) -> None:
         """Say how many people shall do a task. is_done: whether so many have done it."""
         self._json("PATCH", f"api/tasks/{int(task_id)}/", body={"overlap": people, "is_labeled": is_done})
+
+    def database(self, project_id: int) -> Literal["sqlite", "postgresql"] | None:
+        """What the server keeps its data in, or None where that is not certain, such as in a project without tasks.
+
+        No call tells it. A filter by a regular expression is left to the database, though, and two of them find all
+        ids of tasks in the one and none in the other, whatever the database's locale.
+        """
+        try:
+            in_python, in_postgresql = (self._count(project_id, one) for one in (PYTHON_ONLY, POSTGRESQL_ONLY))
+        except LabelStudioError:
+            return None  # it says whether to warn: no reason to fail
+        if in_python and not in_postgresql:
+            return "sqlite"
+        return "postgresql" if in_postgresql and not in_python else None
+
+    def _count(self, project_id: int, pattern: str) -> int:
+        """How many tasks of a project have an id that the database finds by this regular expression."""
+        found = {"filter": "filter:tasks:id", "operator": "regex", "type": "Unknown", "value": pattern}
+        query = json.dumps({"filters": {"conjunction": "and", "items": [found]}})
+        params = {"project": int(project_id), "page": 1, "page_size": 1, "include": "id", "query": query}
+        return int(self._json("GET", "api/tasks", params=params)["total"])
 
     def changed_tasks(self, project_id: int, since: str | None) -> Iterator[dict[str, Any]]:
         """Tasks whose annotations changed after a time (ISO 8601, UTC), or all that were touched, with annotations."""

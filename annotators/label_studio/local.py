@@ -1,45 +1,35 @@
-"""A Label Studio server on this machine, for one annotator and for tests: loopback only, no telemetry, no browser.
+"""A Label Studio server on this machine: loopback only, no telemetry, no browser.
 
     python -m annotators.label_studio.local --home runs/label-studio --port 8080
 
-keeps everything in the home: the database, what the server printed, and the passwords in secrets.json.
+keeps everything in the home: the database, what the server printed, and the passwords in secrets.json. With the
+environment variable LABEL_STUDIO_DATABASE the database is PostgreSQL, for more than one annotator.
 """
 
 import argparse
-import fcntl
-import json
 import os
-import secrets
 import shlex
-import shutil
 import signal
 import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from urllib.error import URLError
 from urllib.request import ProxyHandler, build_opener
 
 from annotators.label_studio.accounts import Account, whoami
-from annotators.label_studio.environment import (
-    DATA,
-    cache_folder,
-    command,
-    installed_python,
-    made_once,
-    settings,
-    tail,
-    template_home,
-)
-from schemas.errors import CurateError, LabelStudioError, LockedError
+from annotators.label_studio.database import Database, configured_database, refuse_unusable, server_variables
+from annotators.label_studio.environment import cache_folder, command, installed_python, settings, tail
+from annotators.label_studio.home import account_of, locked, log_file, prepare_home, secrets_file
+from schemas.errors import CurateError, LabelStudioError
 
 HOST = "127.0.0.1"
-ADMIN = "admin@example.com"
-START_TIMEOUT_S = 180.0
+START_TIMEOUT_S = 600.0
+"""The first start on an empty PostgreSQL makes its tables, which takes about a minute on a quiet machine."""
 STOP_TIMEOUT_S = 10.0
 POLL_S = 0.2
 LISTENING = "0A"
@@ -57,23 +47,25 @@ class Server:
 
 
 @contextmanager
-def running(home: Path, port: int | None = None) -> Iterator[Server]:
+def running(home: Path, port: int | None = None, database: Database | None = None) -> Iterator[Server]:
     """A server that has answered and knows its administrator's token; it is stopped at the end of the block.
 
-    home: a folder that is made the first time and kept. port: a free one if none is given.
+    home: a folder that is made the first time and kept. port: a free one if none is given. database: a PostgreSQL one
+    that exists, its tables are made the first time; without one the data are in SQLite, in the home.
     The server also ends when the thread that called this ends or its process is killed (Linux).
-    Raises LockedError if another server runs on this home, and LabelStudioError if the port is taken, the environment
-    cannot be made or the server does not come up, with the end of its log.
+    Raises LockedError if another server runs on this home, and LabelStudioError if the port is taken, the database
+    cannot be used, the environment cannot be made or the server does not come up, with the end of its log.
     """
     home = home.resolve()  # the server works in it
     python = installed_python(cache_folder())
-    template = template_home(cache_folder(), python)
-    with _locked(home) as lock:
-        account = _account(home)
-        _copy_data(template, home)
+    with locked(home) as lock:
+        if database is not None:
+            refuse_unusable(database, python, home)
+        prepare_home(home, python, database)
+        account = account_of(home)
         port = port or _free_port()
         _refuse_taken(port)
-        process = _launch(python, home, port, account, lock)
+        process = _launch(python, home, port, {**_administrator(account), **server_variables(database)}, lock)
         try:
             url = f"http://{HOST}:{port}"
             _wait(process, url, port, home)
@@ -81,16 +73,6 @@ def running(home: Path, port: int | None = None) -> Iterator[Server]:
             yield Server(url, home, account, process)
         finally:
             _stop(process)
-
-
-def secrets_file(home: Path) -> Path:
-    """Where a home keeps its administrator's user name, password and token; only its owner can read it."""
-    return home / "secrets.json"
-
-
-def log_file(home: Path) -> Path:
-    """What the server printed, all starts."""
-    return home / "server.log"
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -101,13 +83,12 @@ def main(argv: list[str] | None = None) -> int:
     arguments = parser.parse_args(argv)
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     is_new = not secrets_file(arguments.home).exists()
-    first = (
-        "" if (cache_folder() / "template").exists() else "; the first time makes its environment, which takes minutes"
-    )
+    first = "; the first time makes environment and tables, which takes minutes" if is_new else ""
     print(f"starting Label Studio{first}", file=sys.stderr)
     try:
-        with running(arguments.home, arguments.port) as server:
-            print(_welcome(server, arguments.home, is_new), flush=True)
+        database = configured_database(os.environ)
+        with running(arguments.home, arguments.port, database) as server:
+            print(_welcome(server, arguments.home, database, is_new), flush=True)
             code = server.process.wait()
             raise LabelStudioError(f"Label Studio ended by itself, exit code {code}: {_log_end(arguments.home)}")
     except KeyboardInterrupt:
@@ -117,59 +98,18 @@ def main(argv: list[str] | None = None) -> int:
         return error.exit_code
 
 
-def _welcome(server: Server, home: Path, is_new: bool) -> str:
+def _welcome(server: Server, home: Path, database: Database | None, is_new: bool) -> str:
     path = shlex.quote(str(secrets_file(home.resolve())))
     read = f"$({sys.executable} -c 'import json, sys; print(json.load(open(sys.argv[1]))[\"token\"])' {path})"
     token = server.account.token if is_new else f'"{read}"'
+    kept = "SQLite: for one annotator, see docs/label-studio.md" if database is None else f"and PostgreSQL: {database}"
     return (
         f"Label Studio answers at {server.url} (this machine only; Ctrl-C stops it)\n"
         f"  user name  {server.account.user_name}\n"
         f"  password   in {path}, beside the token\n"
-        f"  data       in {shlex.quote(str(home))} (SQLite: for one annotator, see docs/label-studio.md)\n"
+        f"  data       in {shlex.quote(str(home))} ({kept})\n"
         f"export LABEL_STUDIO_TOKEN={token}"
     )
-
-
-@contextmanager
-def _locked(home: Path) -> Iterator[int]:
-    """The home's lock, as a descriptor that the server inherits: it is held as long as one of the two lives."""
-    home.mkdir(parents=True, exist_ok=True, mode=0o700)
-    descriptor = os.open(home / ".lock", os.O_RDWR | os.O_CREAT, 0o600)
-    try:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise LockedError(f"a Label Studio server runs on {home}", do="stop it, or use another home") from error
-        yield descriptor
-    finally:
-        os.close(descriptor)
-
-
-def _account(home: Path) -> Account:
-    """The administrator of this home. Its secrets are written before the server first hears of them."""
-    path = secrets_file(home)
-    if not path.exists():
-        account = Account(ADMIN, secrets.token_urlsafe(18), secrets.token_hex(20))
-        scratch = path.with_suffix(".scratch")
-        scratch.unlink(missing_ok=True)
-        with os.fdopen(os.open(scratch, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
-            json.dump(asdict(account), file, indent=2)
-            file.flush()
-            os.fsync(file.fileno())
-        scratch.replace(path)
-    try:
-        return Account(**json.loads(path.read_text(encoding="utf-8")))
-    except (ValueError, TypeError) as error:
-        raise LabelStudioError(
-            f"{path} does not hold user_name, password and token", do="repair it, or start with a new home"
-        ) from error
-
-
-def _copy_data(template: Path, home: Path) -> None:
-    with made_once(home / DATA) as scratch:
-        if scratch is not None:
-            shutil.copytree(template / DATA, scratch, dirs_exist_ok=True)
-    (home / "home").mkdir(exist_ok=True)
 
 
 def _free_port() -> int:
@@ -192,14 +132,17 @@ def _taken(port: int, reason: str) -> LabelStudioError:
     return LabelStudioError(what, do="stop what listens there, or choose another port")
 
 
-def _launch(python: Path, home: Path, port: int, account: Account, lock: int) -> "subprocess.Popen[bytes]":
-    # In the environment, not among the arguments, which every user of the machine can read. The first start makes
-    # the user and its organisation; later ones find them.
-    administrator = {
+def _administrator(account: Account) -> dict[str, str]:
+    """Variables of the first start, which makes the user and its organisation; later ones find them."""
+    return {
         "LABEL_STUDIO_USERNAME": account.user_name,
         "LABEL_STUDIO_PASSWORD": account.password,
         "LABEL_STUDIO_USER_TOKEN": account.token,
     }
+
+
+def _launch(python: Path, home: Path, port: int, secret: Mapping[str, str], lock: int) -> "subprocess.Popen[bytes]":
+    # Secrets go in the environment, not among the arguments, which every user of the machine can read.
     # A page of another origin must not talk to the server in its reader's name.
     guards = {
         "LABEL_STUDIO_DISABLE_SIGNUP_WITHOUT_LINK": "true",
@@ -213,7 +156,7 @@ def _launch(python: Path, home: Path, port: int, account: Account, lock: int) ->
         return subprocess.Popen(  # noqa: S603  our own arguments
             command(python, *arguments, "--internal-host", HOST, "--port", str(port)),
             cwd=home,
-            env={**settings(home), **administrator, **guards},
+            env={**settings(home), **secret, **guards},
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=subprocess.STDOUT,

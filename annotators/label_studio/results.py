@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from annotators.label_studio.screens import Step
+from annotators.label_studio.tasks import restored, storable
 
 FINE, MINOR, MAJOR, REJECT = "fine", "minor", "major", "reject"
 VERDICTS = (FINE, MINOR, MAJOR, REJECT)
@@ -69,14 +70,18 @@ def _correction(found: dict[str, dict[str, Any]], kept: str, draft: str) -> Said
         return Said(verdict, None, reasons, ratings)
     text = _single(found, "correction")
     if verdict == FINE:
-        if text is not None and text.strip() not in {kept.strip(), draft.strip()}:
+        if text is not None and _shown(text) not in {_shown(kept), _shown(draft)}:
             raise WrongAnnotationError("fine as it is, beside an edited text")
         return Said(verdict, kept, reasons, ratings)
     if text is None or not text.strip():
         raise WrongAnnotationError(f"{verdict} without a correction")
-    if text.strip() == kept.strip():
+    if _shown(text) == _shown(kept):
         raise WrongAnnotationError(f"{verdict}, and the correction is the text that it finds fault with")
-    return Said(verdict, text.strip(), reasons, ratings)
+    return Said(verdict, restored(text.strip(), kept), reasons, ratings)
+
+
+def _shown(text: str) -> str:
+    return storable(text).strip()
 
 
 def _inspection(found: dict[str, dict[str, Any]]) -> Said:

@@ -10,6 +10,7 @@ from annotators.word_diff import word_diff
 from schemas.records import CorrectionTask
 
 DRAFT = "draft"
+NUL, SHOWN_NUL = "\0", "\N{SYMBOL FOR NULL}"
 OPENING = {"same": "", "removed": "<del>", "added": "<ins>"}
 CLOSING = {"same": "", "removed": "</del>", "added": "</ins>"}
 
@@ -47,7 +48,11 @@ def shown_question(task: CorrectionTask) -> str:
 
 
 def shown(task: PersonTask) -> dict[str, str]:
-    """The texts that a person reads, by the name that the screen gives them."""
+    """The texts that a person reads, as the server is sent them, by the name that the screen gives them."""
+    return {name: storable(text) for name, text in _texts(task).items()}
+
+
+def _texts(task: PersonTask) -> dict[str, str]:
     found = {"question": task.question, "answer": task.answer}
     match task.step:
         case Step.HELPFUL:
@@ -62,18 +67,28 @@ def shown(task: PersonTask) -> dict[str, str]:
             return found
 
 
+def storable(text: str) -> str:
+    """A text as the server is sent it. PostgreSQL refuses a whole import for one NUL, and nobody could see it."""
+    return text.replace(NUL, SHOWN_NUL)
+
+
+def restored(text: str, answer: str) -> str:
+    """What a person made of a shown text, with the NULs of the answer again, as far as these can be told."""
+    return text.replace(SHOWN_NUL, NUL) if NUL in answer and SHOWN_NUL not in answer else text
+
+
 def as_json(task: PersonTask) -> dict[str, Any]:
     """The task for the import endpoint. Texts are data of escaping tags; `diff` is HTML that we escaped ourselves.
 
     The draft is a prediction: a text area filled by `value` never autosaves, and a reload would lose the edit.
     """
     found: dict[str, Any] = {
-        "data": {**shown(task), "diff": diff_html(task.answer, task.draft)},
+        "data": {**shown(task), "diff": diff_html(storable(task.answer), storable(task.draft))},
         "meta": {"uid": task.uid},
     }
     if task.step in (Step.INSPECT, Step.ADJUDICATE):
         return found
-    value = {"text": [task.draft]}
+    value = {"text": [storable(task.draft)]}
     area = {"from_name": "correction", "to_name": "answer", "type": "textarea", "value": value}
     return found | {"predictions": [{"model_version": DRAFT, "result": [area]}]}
 

@@ -131,7 +131,7 @@ def _annotate(pipeline: "Pipeline") -> list[dict[str, Any]]:
         return [*findings, _finding("people", "no Label Studio is named: their tasks stay here", do)]
     try:
         with server_of(pipeline) as server:
-            user = server.whoami()
+            user = server.check()
     except CurateError as error:
         return [*findings, _finding("people", error.what, error.do, is_needed=True)]
     return [*findings, _finding("people", f"{config.label_studio.url}: works as {user.get('email', 'somebody')}")]

@@ -69,6 +69,37 @@ def test_what_cannot_be_used_says_why(result, why):
         read_annotation(Step.CORRECT, result, ANSWER, DRAFT)
 
 
+@pytest.mark.parametrize(
+    ("result", "said"),
+    [
+        ([choice("fine"), area("It is\u2400 421 feet.")], Said("fine", "It is\0 421 feet.")),
+        ([choice("fine"), area("It is\0 421 feet.")], Said("fine", "It is\0 421 feet.")),
+        ([choice("minor"), area("It is\u2400 422 feet.")], Said("minor", "It is\0 422 feet.")),
+        ([choice("minor"), area("It is 421 feet.")], Said("minor", "It is 421 feet.")),
+    ],
+)
+def test_a_nul_that_people_see_as_a_sign_is_a_nul_again(result, said):
+    assert read_annotation(Step.CORRECT, result, "It is\0 421 feet.", "It is\0 421 feet.") == said
+
+
+def test_a_sign_for_nul_that_nobody_put_there_for_a_nul_stays():
+    assert (
+        read_annotation(Step.CORRECT, [choice("minor"), area("The sign \u2400!")], "The sign \u2400.", "").text
+        == "The sign \u2400!"
+    )
+    assert (
+        read_annotation(Step.CORRECT, [choice("minor"), area("\u2400\u2400!")], "\0\u2400", "").text == "\u2400\u2400!"
+    )
+    with pytest.raises(WrongAnnotationError, match="the correction is the text that it finds fault with"):
+        read_annotation(Step.CORRECT, [choice("minor"), area("\u2400\u2400")], "\0\u2400", "")
+
+
+def test_a_task_holds_no_nul():
+    task = as_json(PersonTask("uid", "pair", "What is \0?", "It is \0.", "It is a \0."))
+    assert "\\u0000" not in json.dumps(task)
+    assert task["data"]["answer"] == "It is \u2400."
+
+
 def test_a_task_holds_its_texts_as_data_and_its_draft_as_a_prediction():
     task = as_json(PersonTask("uid", "pair", "Q?", "<script>x</script>", DRAFT))
     assert task["data"]["answer"] == "<script>x</script>"

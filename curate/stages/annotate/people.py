@@ -93,7 +93,7 @@ def push_tasks(pipeline: Pipeline, store: RunStore, say: Callable[[str], None]) 
     from curate.labelling.gold import read_gold
 
     with server_of(pipeline) as server, LabelBook(pipeline.workdir / "ledger.sqlite") as book:
-        server.whoami()
+        server.check()
         said, pushed = book.said(), []
         for one in pipeline.config.annotate.annotators:
             if one.kind == PEOPLE:
@@ -101,7 +101,10 @@ def push_tasks(pipeline: Pipeline, store: RunStore, say: Callable[[str], None]) 
                 team = _team(pipeline, one.name, one.principles)
                 team = replace(team, gold=gold, gold_share=one.gold.share if one.gold else 0.0)
                 pushed += team.push(server, book, list(_waiting(pipeline, store, one, said)), say)
-        return pushed + _push_adjudications(pipeline, store, server, book, say)
+        pushed += _push_adjudications(pipeline, store, server, book, say)
+        if pushed and server.database(pushed[-1].project_id) == "sqlite":
+            say(f"{server.url} is on SQLite: for one annotator only; see docs/label-studio.md")
+        return pushed
 
 
 def push_adjudications(pipeline: Pipeline, store: RunStore, say: Callable[[str], None]) -> "list[Pushed]":
@@ -112,7 +115,7 @@ def push_adjudications(pipeline: Pipeline, store: RunStore, say: Callable[[str],
             do=f'set adjudicate = "person" under [pipelines.{pipeline.name}.annotate.overlap]',
         )
     with server_of(pipeline) as server, LabelBook(pipeline.workdir / "ledger.sqlite") as book:
-        server.whoami()
+        server.check()
         return _push_adjudications(pipeline, store, server, book, say)
 
 
@@ -142,7 +145,7 @@ def pull_work(pipeline: Pipeline, say: Callable[[str], None], *, whole: bool = F
 
     settings = pipeline.config.annotate.label_studio
     with server_of(pipeline) as server, LabelBook(pipeline.workdir / "ledger.sqlite") as book:
-        server.whoami()
+        server.check()
         if settings is None:
             raise AssertionError
         return pull(server, book, say, pseudonymous=settings.pseudonymous, whole=whole)

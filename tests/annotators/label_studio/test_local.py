@@ -19,7 +19,8 @@ import pytest
 
 from annotators.label_studio.accounts import add_user, personal_access_token, sign_up, whoami
 from annotators.label_studio.environment import cache_folder, installed_python
-from annotators.label_studio.local import ADMIN, _launch, _listens, _locked, _stop, _wait, running, secrets_file
+from annotators.label_studio.home import ADMIN, locked, secrets_file
+from annotators.label_studio.local import _launch, _listens, _stop, _wait, running
 from schemas.errors import LabelStudioError, LockedError
 from tests.conftest import ROOT
 from tests.label_studio import needs_label_studio
@@ -111,8 +112,8 @@ def test_a_taken_port_is_refused(label_studio, tmp_path):
 
 def test_a_port_that_was_taken_meanwhile_is_not_mistaken_for_ours(label_studio, tmp_path):
     python = installed_python(cache_folder())
-    with _locked(tmp_path) as lock:
-        process = _launch(python, tmp_path, port_of(label_studio.url), label_studio.account, lock)
+    with locked(tmp_path) as lock:
+        process = _launch(python, tmp_path, port_of(label_studio.url), {}, lock)
         try:
             with pytest.raises(LabelStudioError, match="another process answers there"):
                 _wait(process, label_studio.url, port_of(label_studio.url), tmp_path)

@@ -254,6 +254,18 @@ def test_a_personal_access_token_does_as_well(work, label_studio, monkeypatch):
     assert pulled.new == 1
 
 
+def test_a_push_warns_of_a_server_on_sqlite(work, label_studio):
+    made, hands = work(pairs=1)
+    said = []
+    push_tasks(made, RunStore(made.workdir), said.append)
+    assert said == [f"{label_studio.url} is on SQLite: for one annotator only; see docs/label-studio.md"]
+    without_tasks = hands.call("POST", "/api/projects", {"title": f"{made.name} empty"})["id"]
+    with server_of(made) as server:
+        assert server.database(project_of(made)) == "sqlite"
+        assert server.database(without_tasks) is None
+        assert server.database(10**6) is None
+
+
 def test_the_report_counts_people_as_annotators(work):
     made, hands = work(pairs=2)
     for task in hands.tasks(project_of(made)):
