@@ -67,14 +67,14 @@ def sync(
     from curate.config.reading import read_pipeline
     from curate.stages.annotate.people import pull_work, push_tasks
     from curate.store.run import RunStore
-    from schemas.errors import LabelStudioError
+    from schemas.errors import LabelStudioError, LockedError
 
     chosen = read_pipeline(config, pipeline)
     while True:
         try:
             push_tasks(chosen, RunStore(chosen.workdir), _say)
             pull_work(chosen, _say)
-        except LabelStudioError as error:
+        except (LabelStudioError, LockedError) as error:
             if not watch:
                 raise
             _say(f"{error.what}; trying again in {every_s:g} s")

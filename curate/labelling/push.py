@@ -71,11 +71,11 @@ def take_back(server: LabelStudio, book: LabelBook, project: LabelProject, uids:
 
     The ledger forgets them, too.
     """
-    if not uids:
+    untouched = uids - book.worked(project.title)
+    if not untouched:
         return set()
     is_there = server.has_project(project.remote_id, project.title)
     marks = server.task_marks(project.remote_id) if is_there else []
-    untouched = uids - book.worked(project.title)
     idle = [mark for mark in marks if mark.uid in untouched and mark.annotations == 0]
     begun = server.begun_tasks(project.remote_id) if idle else set()
     for mark in idle:

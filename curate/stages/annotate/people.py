@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -17,6 +18,7 @@ from curate.stages.annotate.correcting import tasks
 from curate.stages.annotate.deciding import ADJUDICATE
 from curate.stages.annotate.recipes import PEOPLE
 from curate.stages.annotate.standings import standings
+from curate.store.lock import writer_lock
 from curate.store.run import RunStore
 from schemas.errors import ConfigError, CurateError, UsageError
 
@@ -24,6 +26,9 @@ if TYPE_CHECKING:
     from annotators.label_studio.client import LabelStudio
     from curate.labelling.pull import Pulled
     from curate.labelling.push import Pushed
+
+PATIENCE_S = 60.0
+"""How long a push or pull waits for another one of the same working directory."""
 
 
 def fetch(pipeline: Pipeline, progress: Progress) -> None:
@@ -44,14 +49,18 @@ def offer(pipeline: Pipeline, store: RunStore, progress: Progress) -> None:
 
 def key_of_people(pipeline: Pipeline) -> dict[str, list[list[object]]]:
     """What people said, as far as it is in the ledger; nothing where nobody is asked."""
-    if not any(one.kind == PEOPLE for one in pipeline.config.annotate.annotators):
+    if not _have_people_a_say(pipeline):
         return {}
     return {"people": content_of_rulings(pipeline.workdir / "ledger.sqlite")}
 
 
 def _are_people_asked(pipeline: Pipeline) -> bool:
+    return pipeline.config.annotate.label_studio is not None and _have_people_a_say(pipeline)
+
+
+def _have_people_a_say(pipeline: Pipeline) -> bool:
     config = pipeline.config.annotate
-    return config.label_studio is not None and any(one.kind == PEOPLE for one in config.annotators)
+    return any(one.kind == PEOPLE for one in config.annotators) or config.overlap.adjudicate == "person"
 
 
 def _is_anything_there(pipeline: Pipeline) -> bool:
@@ -63,7 +72,19 @@ def _told(work: Callable[[], object], progress: Progress) -> None:
     try:
         work()
     except CurateError as error:
-        progress.say(f"Label Studio could not be reached, people's work stays as it is: {error.what}")
+        progress.say(f"people's work stays as it is: {error.what}")
+
+
+@contextmanager
+def _at_work(pipeline: Pipeline) -> "Iterator[tuple[LabelStudio, LabelBook]]":
+    """The server and the ledger, for this process alone: two that push at once would make tasks twice."""
+    with (
+        writer_lock(pipeline.workdir, ".labels.lock", PATIENCE_S),
+        server_of(pipeline) as server,
+        LabelBook(pipeline.workdir / "ledger.sqlite") as book,
+    ):
+        server.check()
+        yield server, book
 
 
 def server_of(pipeline: Pipeline) -> "LabelStudio":
@@ -92,8 +113,7 @@ def push_tasks(pipeline: Pipeline, store: RunStore, say: Callable[[str], None]) 
     """
     from curate.labelling.gold import read_gold
 
-    with server_of(pipeline) as server, LabelBook(pipeline.workdir / "ledger.sqlite") as book:
-        server.check()
+    with _at_work(pipeline) as (server, book):
         said, pushed = book.said(), []
         for one in pipeline.config.annotate.annotators:
             if one.kind == PEOPLE:
@@ -114,8 +134,7 @@ def push_adjudications(pipeline: Pipeline, store: RunStore, say: Callable[[str],
             f"nothing waits for an adjudicator: adjudicate is {pipeline.config.annotate.overlap.adjudicate!r}",
             do=f'set adjudicate = "person" under [pipelines.{pipeline.name}.annotate.overlap]',
         )
-    with server_of(pipeline) as server, LabelBook(pipeline.workdir / "ledger.sqlite") as book:
-        server.check()
+    with _at_work(pipeline) as (server, book):
         return _push_adjudications(pipeline, store, server, book, say)
 
 
@@ -144,8 +163,7 @@ def pull_work(pipeline: Pipeline, say: Callable[[str], None], *, whole: bool = F
     from curate.labelling.pull import pull
 
     settings = pipeline.config.annotate.label_studio
-    with server_of(pipeline) as server, LabelBook(pipeline.workdir / "ledger.sqlite") as book:
-        server.check()
+    with _at_work(pipeline) as (server, book):
         if settings is None:
             raise AssertionError
         return pull(server, book, say, pseudonymous=settings.pseudonymous, whole=whole)

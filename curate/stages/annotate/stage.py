@@ -23,7 +23,7 @@ from curate.stages.annotate.work import Work
 from curate.stages.preferences import key_of_preferences
 from curate.store.run import RunStore
 
-VERSION = 3
+VERSION = 4
 
 
 def key(pipeline: Pipeline, store: RunStore) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 import random
 import time
+from concurrent.futures import ThreadPoolExecutor, wait
 
 import pytest
 
@@ -131,3 +132,20 @@ def test_kill_9_of_push_and_pull_at_any_moment_leaves_each_task_and_ruling_once(
     assert tuple(rows[0]) == (40, 40, 1)
     run_stage(made, "annotate", lambda _: None, again=False)
     assert RunStore(made.workdir).published("annotate").accounting.kept == 40
+
+
+def test_a_second_push_waits_for_the_first_and_sends_nothing(label_studio, tmp_path, monkeypatch):
+    made = peopled(tmp_path, label_studio, f"s{tmp_path.name[-8:]}", 6, batch_tasks=2)
+    run_stage(made, "annotate", lambda _: None, again=False)  # without a token nothing is pushed
+    monkeypatch.setenv("TEST_LABEL_STUDIO_TOKEN", label_studio.account.token)
+    with ThreadPoolExecutor(1) as pool:
+        second = []
+
+        def begin_a_second(_: str) -> None:
+            if not second:
+                second.append(pool.submit(push, made))
+                wait(second, timeout=3.0)  # long enough for a push that does not wait
+
+        (first,) = push_tasks(made, RunStore(made.workdir), begin_a_second)
+        (later,) = second[0].result(60)
+    assert (first.sent, first.removed, later.sent, later.removed) == (6, 0, 0, 0)

@@ -2,6 +2,7 @@ import os
 import signal
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -44,3 +45,24 @@ def test_the_lock_of_a_killed_holder_is_free(holder, tmp_path):
 def test_two_run_directories_do_not_hinder_each_other(holder, tmp_path):
     with writer_lock(tmp_path / "other"):
         assert holder.poll() is None
+
+
+def test_a_patient_writer_waits_until_the_other_has_ended(tmp_path):
+    first, order = writer_lock(tmp_path, ".labels.lock"), []
+    first.__enter__()
+
+    def wait() -> None:
+        with writer_lock(tmp_path, ".labels.lock", patience_s=30.0):
+            order.append("second")
+
+    with ThreadPoolExecutor(1) as pool:
+        waiting = pool.submit(wait)
+        order.append("first")
+        first.__exit__(None, None, None)
+        waiting.result(30)
+    assert order == ["first", "second"]
+
+
+def test_other_locks_of_a_folder_are_free(tmp_path):
+    with writer_lock(tmp_path), writer_lock(tmp_path, ".labels.lock"):
+        pass
