@@ -54,14 +54,19 @@ def read_annotation(result: Any, answer: str, draft: str) -> Said:
         return Said(verdict, None, reasons, ratings)
     text = _single(found, "correction")
     if verdict == FINE:
-        if text is not None and text.strip() not in {answer.strip(), draft.strip()}:
+        if text is not None and _plain(text) not in {_plain(answer), _plain(draft)}:
             raise WrongAnnotationError("fine as it is, beside an edited text")
         return Said(verdict, answer, reasons, ratings)
     if text is None or not text.strip():
         raise WrongAnnotationError(f"{verdict} without a correction")
-    if text.strip() == answer.strip():
+    if _plain(text) == _plain(answer):
         raise WrongAnnotationError(f"{verdict}, and the correction is the answer")
     return Said(verdict, text.strip(), reasons, ratings)
+
+
+def _plain(text: str) -> str:
+    """The text as a browser's text area gives it back once it was touched: every line ends in LF."""
+    return text.replace("\r\n", "\n").replace("\r", "\n").strip()
 
 
 def _controls(result: Any) -> dict[str, dict[str, Any]]:

@@ -38,6 +38,13 @@ def test_a_whole_annotation_is_a_ruling(result, said):
     assert read_annotation(result, ANSWER, DRAFT) == said
 
 
+def test_line_ends_that_a_text_area_turned_are_no_edit():
+    answer, touched = "One.\r\nTwo.\rThree.", "One.\nTwo.\nThree."
+    assert read_annotation([choice("fine"), area(touched)], answer, answer) == Said("fine", answer)
+    with pytest.raises(WrongAnnotationError, match="the correction is the answer"):
+        read_annotation([choice("minor"), area(touched)], answer, answer)
+
+
 @pytest.mark.parametrize(
     ("result", "why"),
     [
