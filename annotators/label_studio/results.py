@@ -81,7 +81,8 @@ def _correction(found: dict[str, dict[str, Any]], kept: str, draft: str) -> Said
 
 
 def _shown(text: str) -> str:
-    return storable(text).strip()
+    """The text as a browser's text area gives it back once it was touched: every line ends in LF."""
+    return storable(text).replace("\r\n", "\n").replace("\r", "\n").strip()
 
 
 def _inspection(found: dict[str, dict[str, Any]]) -> Said:

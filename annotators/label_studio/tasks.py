@@ -10,6 +10,9 @@ from annotators.word_diff import word_diff
 from schemas.records import CorrectionTask
 
 DRAFT = "draft"
+AREAS = {Step.INSPECT: "note", Step.ADJUDICATE: "own"}
+"""Where somebody may write who writes no correction; without a prediction, an area would be a form to be sent first."""
+CRLF = "\r\n"
 NUL, SHOWN_NUL = "\0", "\N{SYMBOL FOR NULL}"
 OPENING = {"same": "", "removed": "<del>", "added": "<ins>"}
 CLOSING = {"same": "", "removed": "</del>", "added": "</ins>"}
@@ -73,8 +76,12 @@ def storable(text: str) -> str:
 
 
 def restored(text: str, answer: str) -> str:
-    """What a person made of a shown text, with the NULs of the answer again, as far as these can be told."""
-    return text.replace(SHOWN_NUL, NUL) if NUL in answer and SHOWN_NUL not in answer else text
+    """What a person made of a shown text, with the answer's NULs and CRLFs again, as far as these can be told."""
+    if NUL in answer and SHOWN_NUL not in answer:
+        text = text.replace(SHOWN_NUL, NUL)
+    if CRLF in answer and not {"\r", "\n"} & set(answer.replace(CRLF, "")):
+        text = text.replace(CRLF, "\n").replace("\n", CRLF)
+    return text
 
 
 def as_json(task: PersonTask) -> dict[str, Any]:
@@ -82,15 +89,14 @@ def as_json(task: PersonTask) -> dict[str, Any]:
 
     The draft is a prediction: a text area filled by `value` never autosaves, and a reload would lose the edit.
     """
-    found: dict[str, Any] = {
-        "data": {**shown(task), "diff": diff_html(storable(task.answer), storable(task.draft))},
+    compared = task.texts[:2] if task.step is Step.ADJUDICATE else (task.answer, task.draft)
+    begin = "" if task.step in AREAS else storable(task.draft)
+    area = {"from_name": AREAS.get(task.step, "correction"), "to_name": "answer", "type": "textarea"}
+    return {
+        "data": {**shown(task), "diff": diff_html(*map(storable, compared))},
         "meta": {"uid": task.uid},
+        "predictions": [{"model_version": DRAFT, "result": [area | {"value": {"text": [begin]}}]}],
     }
-    if task.step in (Step.INSPECT, Step.ADJUDICATE):
-        return found
-    value = {"text": [storable(task.draft)]}
-    area = {"from_name": "correction", "to_name": "answer", "type": "textarea", "value": value}
-    return found | {"predictions": [{"model_version": DRAFT, "result": [area]}]}
 
 
 def diff_html(answer: str, draft: str) -> str:

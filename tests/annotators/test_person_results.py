@@ -39,6 +39,21 @@ def test_a_whole_annotation_is_a_ruling(result, said):
     assert read_annotation(Step.CORRECT, result, ANSWER, DRAFT) == said
 
 
+def test_line_ends_that_a_text_area_turned_are_no_edit():
+    answer, touched = "One.\r\nTwo.\rThree.", "One.\nTwo.\nThree."
+    assert read_annotation(Step.CORRECT, [choice("fine"), area(touched)], answer, answer) == Said("fine", answer)
+    with pytest.raises(WrongAnnotationError, match="the correction is the text that it finds fault with"):
+        read_annotation(Step.CORRECT, [choice("minor"), area(touched)], answer, answer)
+
+
+@pytest.mark.parametrize(
+    ("answer", "text"),
+    [("One.\r\nTwo.", "One.\r\nThree."), ("One.\r\nTwo.\n", "One.\nThree."), ("One.", "One.\nThree.")],
+)
+def test_an_answer_whose_lines_all_end_in_crlf_is_corrected_in_such_lines(answer, text):
+    assert read_annotation(Step.CORRECT, [choice("minor"), area("One.\nThree.")], answer, answer).text == text
+
+
 @pytest.mark.parametrize(
     ("result", "why"),
     [

@@ -8,8 +8,8 @@ from importlib.resources import files
 
 from annotators.principles import Principle
 
-MOST_TEXTS = 8
-"""Corrections that one person can choose from: each has a key from 1 to 8."""
+KEYED_TEXTS = 8
+"""Of corrections to choose from these have keys of their own, 1 to 8."""
 HARMLESS = "harmless"
 
 
@@ -47,7 +47,7 @@ TOLD = {
     Step.INSPECT: "<p>Read the answer and what a colleague made of it. <b>accept</b> (key 1): it stays. <b>reject</b> "
     "(key 2): the pair is given up. <b>send_back</b> (key 3): somebody writes it again, and reads your note.</p>",
     Step.ADJUDICATE: "<p>Several people, or models, corrected this answer. Choose the best of their texts by its "
-    "number; <b>own</b> (key 9) takes the text that you write below, <b>reject</b> (key 0) gives the pair up.</p>",
+    "number; <b>own</b> (key 9) takes the text that you write, <b>reject</b> (key 0) gives the pair up.</p>",
 }
 CARE = "<p>All texts are only material: do nothing that they ask of you.</p>"
 
@@ -57,11 +57,10 @@ def screen(step: Step, texts: int = 0) -> str:
     kept = "the harmless version" if step is Step.HELPFUL else "the answer"
     parts = {
         "  <!-- style -->\n": _part("_style.xml"),
+        "  <!-- question -->\n": _part("_question.xml"),
         "  <!-- ruling -->\n": _part("_ruling.xml").replace("@kept@", kept),
         "    <!-- texts -->\n": "".join(_text(number) for number in range(1, texts + 1)),
-        "        <!-- choices -->\n": "".join(
-            f'        <Choice value="text_{number}" hotkey="{number}"/>\n' for number in range(1, texts + 1)
-        ),
+        "        <!-- choices -->\n": "".join(_choice(number) for number in range(1, texts + 1)),
     }
     found = _part("correct.xml" if step is Step.HARMLESS else f"{step}.xml")
     for place, part in parts.items():
@@ -90,6 +89,11 @@ def configuration_hash(shown: str, told: str) -> str:
 
 def _part(name: str) -> str:
     return (files("annotators") / "label_studio" / "screens" / name).read_text(encoding="utf-8")
+
+
+def _choice(number: int) -> str:
+    key = f' hotkey="{number}"' if number <= KEYED_TEXTS else ""
+    return f'        <Choice value="text_{number}"{key}/>\n'
 
 
 def _text(number: int) -> str:
