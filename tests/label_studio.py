@@ -1,5 +1,6 @@
 """A real Label Studio, for the tests that need one: its environment is made the first time, which takes minutes."""
 
+import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -25,3 +26,10 @@ def label_studio_server(folder: Path) -> Iterator[Server]:
     needs_label_studio()
     with running(folder / "home") as server:
         yield server
+
+
+def free_port() -> int:
+    """A port of this machine on which nothing listens."""
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", 0))
+        return int(one.getsockname()[1])

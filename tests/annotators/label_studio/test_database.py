@@ -3,7 +3,6 @@
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 from dataclasses import replace
@@ -18,6 +17,7 @@ from annotators.label_studio.home import SQLITE, log_file, prepare_home, secrets
 from annotators.label_studio.local import running
 from schemas.errors import LabelStudioError
 from tests.conftest import ROOT
+from tests.label_studio import free_port
 from tests.postgresql import ADMIN, EMPTY, psql
 
 
@@ -64,12 +64,6 @@ def test_an_address_that_is_not_understood_is_refused_without_repeating_it(url, 
     assert "secret" not in str(caught.value)
     assert caught.value.do.startswith(f"export {VARIABLE}='postgresql://user:password@host:port/name'")
     assert caught.value.__suppress_context__ or caught.value.__context__ is None
-
-
-def free_port() -> int:
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        return one.getsockname()[1]
 
 
 @pytest.mark.parametrize(

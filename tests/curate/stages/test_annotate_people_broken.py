@@ -1,11 +1,13 @@
 """Push and pull under broken connections and kill -9: no task is there twice, none is missing, no ruling is lost."""
 
 import random
+import threading
 import time
 from concurrent.futures import ThreadPoolExecutor, wait
 
 import pytest
 
+from annotators.label_studio.local import running
 from curate.labelling.reports import projects
 from curate.ledger.labels import LabelBook
 from curate.pipeline import run_stage
@@ -15,6 +17,7 @@ from schemas.errors import LabelStudioError
 from tests.commands import Command
 from tests.curate.stages.lossy import lossy_proxy
 from tests.curate.stages.peopling import Hands, peopled, ruled
+from tests.label_studio import free_port, needs_label_studio
 
 
 @pytest.fixture
@@ -132,6 +135,23 @@ def test_kill_9_of_push_and_pull_at_any_moment_leaves_each_task_and_ruling_once(
     assert tuple(rows[0]) == (40, 40, 1)
     run_stage(made, "annotate", lambda _: None, again=False)
     assert RunStore(made.workdir).published("annotate").accounting.kept == 40
+
+
+def test_a_server_killed_during_imports_holds_each_task_once_after_the_next_push(tmp_path, monkeypatch):
+    needs_label_studio()
+    home, port = tmp_path / "home", free_port()
+    with running(home, port) as server:
+        made = peopled(tmp_path, server, f"k{tmp_path.name[-8:]}", 120, batch_tasks=10)
+        run_stage(made, "annotate", lambda _: None, again=False)  # without a token nothing is pushed
+        monkeypatch.setenv("TEST_LABEL_STUDIO_TOKEN", server.account.token)
+        killer = threading.Timer(random.Random(6).uniform(0.3, 0.8), server.process.kill)
+        killer.start()
+        with pytest.raises(LabelStudioError):
+            push(made)
+    with running(home, port) as server:
+        push(made)
+        found = uids(Hands(server.url, server.account.token), made)
+    assert len(found) == len(set(found)) == 120
 
 
 def test_a_second_push_waits_for_the_first_and_sends_nothing(label_studio, tmp_path, monkeypatch):
