@@ -145,8 +145,8 @@ class TrainConfig(Table):
     """tiny: a model of 0.2 million weights from scratch, for CPU and tests; the others follow the paper's training."""
     base: str | None = None
     """Pretrained model (hub name or directory); `tiny` starts from scratch without it."""
-    template: Literal["T1", "T2", "T3", "T4", "T5"] = "T1"
-    """How question and answer are shown to the Aligner; docs/train.md lists the texts."""
+    template: str = "T1"
+    """How question and answer are shown to the Aligner: T1 to T5 (docs/train.md lists them), or a file of your own."""
     warmup_share: Share = 0.2
     """Part of the training rows on which the model first learns to copy (Q-A-A); 0 leaves that out."""
     epochs: float | None = Field(default=None, gt=0)

@@ -13,8 +13,10 @@ from schemas.errors import MissingExtraError, StageError
 if TYPE_CHECKING:
     import polars as pl
 
+    from curate.training.aligner import Aligner
+
 NAME = "evaluate"
-VERSION = 1
+VERSION = 2
 BATCH_ROWS = 16
 
 
@@ -26,7 +28,6 @@ def key(pipeline: Pipeline, store: RunStore) -> dict[str, Any]:
         "version": VERSION,
         "triples": store.published("release").content("triples"),
         "model": [[file.name, file.sha256] for file in trained.files],
-        "template": pipeline.config.train.template,
         "settings": pipeline.config.evaluate.model_dump(),
     }
 
@@ -34,7 +35,7 @@ def key(pipeline: Pipeline, store: RunStore) -> dict[str, Any]:
 def run(pipeline: Pipeline, store: RunStore, key: dict[str, Any], progress: Progress) -> None:
     """Publish the table of written corrections and `metrics.json`."""
     try:
-        from curate.training import models
+        from curate.training import aligner, models
         from curate.training.writing import write_corrections
     except ImportError as error:
         raise MissingExtraError("evaluation", "torch and transformers", "train") from error
@@ -49,16 +50,16 @@ def run(pipeline: Pipeline, store: RunStore, key: dict[str, Any], progress: Prog
     settings = settings_of(pipeline)
     device = models.chosen_device(settings.device)
     with store.draft(NAME, key, unit="triple", kept="corrected") as draft:
-        model, tokenizer = models.load(str(store.file("train", MODEL)), device)
-        prompts = rendered(held_out, settings.template)
-        measured = _losses(store, held_out, prompts, (model, tokenizer), settings.tokens_per_batch)
+        made = aligner.load(str(store.file("train", MODEL)), device)
+        model, tokenizer, template = made.model, made.tokenizer, made.template
+        prompts = rendered(held_out, template)
+        measured = _losses(store, held_out, prompts, made, settings.tokens_per_batch)
         shown = held_out.head(config.max_rows)
         outputs = write_corrections(
             model, tokenizer, prompts[: shown.height], config.max_new_tokens, BATCH_ROWS, progress.update
         )
-        corrected = shown.select("triple_id", "question", "answer", "correction", "is_identity").with_columns(
-            pl.Series("aligner_correction", outputs, dtype=pl.String)
-        )
+        written = pl.Series("aligner_correction", [template.written(text) for text in outputs], dtype=pl.String)
+        corrected = shown.select("triple_id", "question", "answer", "correction", "is_identity").with_columns(written)
         measured.update(_measures(corrected))
         measured["rows_with_losses"] = held_out.height
         draft.write("corrected", corrected)
@@ -67,7 +68,7 @@ def run(pipeline: Pipeline, store: RunStore, key: dict[str, Any], progress: Prog
 
 
 def _losses(
-    store: RunStore, held_out: "pl.DataFrame", prompts: list[str], trained: tuple[Any, Any], tokens_per_batch: int
+    store: RunStore, held_out: "pl.DataFrame", prompts: list[str], made: "Aligner", tokens_per_batch: int
 ) -> dict[str, Any]:
     """Nats per token of the held-out corrections under the Aligner and under the copy model, and of plain copies."""
     from curate.evaluation.metrics import loss_per_token, prefers_correction
@@ -75,10 +76,11 @@ def _losses(
     from curate.training.loop import row_losses
     from curate.training.tokens import token_rows
 
-    model, tokenizer = trained
+    model, tokenizer = made.model, made.tokenizer
     ids = held_out["triple_id"].to_list()
-    rows = token_rows(tokenizer, ids, prompts, held_out["correction"].to_list())
-    copies = token_rows(tokenizer, ids, prompts, held_out["answer"].to_list())
+    targets = {name: [made.template.target(text) for text in held_out[name]] for name in ("correction", "answer")}
+    rows = token_rows(tokenizer, ids, prompts, targets["correction"])
+    copies = token_rows(tokenizer, ids, prompts, targets["answer"])
     correcting = row_losses(model, rows, tokens_per_batch)
     copying = row_losses(model, copies, tokens_per_batch)
     copy_model, _ = models.load(str(store.file("train", COPY_MODEL)), next(model.parameters()).device)

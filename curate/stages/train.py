@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from curate.config.model import Pipeline
 from curate.progress import Progress
 from curate.store.run import RunStore
+from curate.training.templates import Template, read_template
 from schemas.errors import MissingExtraError, StageError
 
 if TYPE_CHECKING:
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
     from curate.training.settings import Settings
 
 NAME = "train"
-VERSION = 1
+VERSION = 2
 MODEL, COPY_MODEL = "aligner", "copy"
 """Folders of the trained model, and of the model after the warm-up, which is the copy baseline of evaluation."""
 
@@ -29,6 +30,7 @@ def key(pipeline: Pipeline, store: RunStore) -> dict[str, Any]:
         "triples": store.published("release").content("triples"),
         "seed": pipeline.config.seed,
         "settings": config.model_dump(exclude={"device"}),
+        "template": read_template(config.template, pipeline.folder).template_id,
     }
 
 
@@ -37,7 +39,7 @@ def run(pipeline: Pipeline, store: RunStore, key: dict[str, Any], progress: Prog
     try:
         import torch
 
-        from curate.training import loop, models
+        from curate.training import aligner, loop, models
         from curate.training.tokens import token_rows
     except ImportError as error:
         raise MissingExtraError("training", "torch and transformers", "train") from error
@@ -51,12 +53,14 @@ def run(pipeline: Pipeline, store: RunStore, key: dict[str, Any], progress: Prog
     if settings.base is None:
         torch.set_num_threads(1)  # at hidden size 64 more threads only wait for each other
     with store.draft(NAME, key, unit="triple", kept="rows") as draft:
-        prompts = rendered(triples, settings.template)
-        texts = [*prompts, *triples["correction"]]
+        template = settings.template
+        prompts = rendered(triples, template)
+        answers, corrections = ([template.target(text) for text in triples[name]] for name in ("answer", "correction"))
+        texts = [*prompts, *corrections]
         progress.say(f"training on {device} from {settings.base or 'scratch'}, {triples.height:,} rows")
         model, tokenizer = models.start(settings, texts, device)
-        rows = token_rows(tokenizer, triples["triple_id"].to_list(), prompts, triples["correction"].to_list())
-        copies = token_rows(tokenizer, triples["triple_id"].to_list(), prompts, triples["answer"].to_list())
+        rows = token_rows(tokenizer, triples["triple_id"].to_list(), prompts, corrections)
+        copies = token_rows(tokenizer, triples["triple_id"].to_list(), prompts, answers)
         too_long = {row.row_id for row in [*rows, *copies] if len(row.ids) > settings.max_tokens}
         rows = [row for row in rows if row.row_id not in too_long]
         if not rows:
@@ -66,9 +70,10 @@ def run(pipeline: Pipeline, store: RunStore, key: dict[str, Any], progress: Prog
         curve = loop.train(
             model, warmup, 1.0 if settings.base else settings.epochs, settings, "warm-up", progress.update
         )
-        models.save(model, tokenizer, draft.file(f"{COPY_MODEL}/config.json").parent)
+        aligner.save(aligner.Aligner(model, tokenizer, template), draft.file(f"{COPY_MODEL}/config.json").parent)
         curve += loop.train(model, rows, settings.epochs, settings, "correct", progress.update)
-        models.save(model, tokenizer, draft.file(f"{MODEL}/config.json").parent)
+        told = {"base": settings.base, "seed": settings.seed, "last_loss": round(curve[-1].loss, 4), **_release(store)}
+        aligner.save(aligner.Aligner(model, tokenizer, template), draft.file(f"{MODEL}/config.json").parent, told)
         draft.file("curve.jsonl").write_text(
             "".join(json.dumps(asdict(point)) + "\n" for point in curve), encoding="utf-8"
         )
@@ -100,7 +105,7 @@ def settings_of(pipeline: Pipeline) -> "Settings":
     config = pipeline.config.train
     return settings(
         config.preset,
-        config.template,
+        read_template(config.template, pipeline.folder),
         config.warmup_share,
         pipeline.config.seed,
         config.device,
@@ -108,12 +113,10 @@ def settings_of(pipeline: Pipeline) -> "Settings":
     )
 
 
-def rendered(triples: "pl.DataFrame", template: str) -> list[str]:
+def rendered(triples: "pl.DataFrame", template: Template) -> list[str]:
     """What the Aligner reads for each row: earlier turns stand before the question."""
-    from curate.training.templates import render
-
     return [
-        render(template, "\n".join([*(turn["text"] for turn in turns), question]), answer)
+        template.prompt("\n".join([*(turn["text"] for turn in turns), question]), answer)
         for turns, question, answer in triples.select("turns", "question", "answer").iter_rows()
     ]
 
@@ -123,6 +126,12 @@ def warmup_rows(triple_ids: "pl.Series", settings: "Settings") -> set[str]:
     from curate.assignment import uniforms
 
     return set(triple_ids.filter(uniforms(triple_ids, "warm-up", settings.seed) < settings.warmup_share))
+
+
+def _release(store: RunStore) -> dict[str, Any]:
+    """Which release the model learned from."""
+    notes = store.published("release").notes
+    return {"release": notes["version"]} if "version" in notes else {}
 
 
 def _too_long(triples: "pl.DataFrame", too_long: set[str], max_tokens: int) -> "pl.DataFrame":

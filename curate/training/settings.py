@@ -2,13 +2,15 @@
 
 from dataclasses import dataclass
 
+from curate.training.templates import Template
+
 
 @dataclass(frozen=True, slots=True)
 class Settings:
     """`tokens_per_step` counts padded tokens of one batch times the batches whose gradients are summed."""
 
     base: str | None
-    template: str
+    template: Template
     warmup_share: float
     seed: int
     device: str
@@ -54,7 +56,7 @@ PRESETS = {
 }
 
 
-def settings(preset: str, template: str, warmup_share: float, seed: int, device: str, **given: object) -> Settings:
+def settings(preset: str, template: Template, warmup_share: float, seed: int, device: str, **given: object) -> Settings:
     """The preset's settings, replaced by what is given and not None."""
     values = {**PRESETS[preset], **{name: value for name, value in given.items() if value is not None}}
     if "tokens_per_step" in given and given["tokens_per_step"] is not None:

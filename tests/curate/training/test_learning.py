@@ -7,6 +7,7 @@ import torch
 
 from curate.training import loop, models
 from curate.training.settings import settings
+from curate.training.templates import TEMPLATES
 from curate.training.tokens import token_rows
 from curate.training.writing import write_corrections
 from tests.unit_task import Row, rows, two_lists_of_names
@@ -21,7 +22,7 @@ def learned(device: str, epochs: float, count: int) -> tuple[list[Row], list[str
     train, test = rows(count, seen, 1), rows(150, unseen, 2)
     tokenizer = models.train_tokenizer((_frame(text) for row in train for text in (row.prompt, row.correction)), 313)
     model = models.tiny_model(tokenizer, LONGEST, seed=1).to(device)
-    made = settings("tiny", "T1", 0.0, 1, device, epochs=epochs, max_tokens=LONGEST)
+    made = settings("tiny", TEMPLATES["T1"], 0.0, 1, device, epochs=epochs, max_tokens=LONGEST)
     ids, prompts, targets = zip(*((row.row_id, row.prompt, row.correction) for row in train), strict=True)
     loop.train(model, token_rows(tokenizer, ids, prompts, targets), epochs, made, "correct", lambda _: None)
     outputs = write_corrections(model, tokenizer, [row.prompt for row in test], 40, 64, lambda _: None)

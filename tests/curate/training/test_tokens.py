@@ -8,7 +8,7 @@ import torch
 from curate.training import models
 from curate.training.loop import row_losses, schedule, summed_loss, train
 from curate.training.settings import settings
-from curate.training.templates import TEMPLATES, WRAPPER, render
+from curate.training.templates import TEMPLATES, WRAPPER
 from curate.training.tokens import IGNORED, TokenRow, batches, prompt_ids, tensors, token_rows
 from schemas.errors import StageError
 
@@ -27,7 +27,7 @@ def model(tokenizer):
 
 @pytest.fixture
 def made(tokenizer):
-    prompts = [render("T3", "How tall?", text) for text in TEXTS]
+    prompts = [TEMPLATES["T3"].prompt("How tall?", text) for text in TEXTS]
     return token_rows(tokenizer, ["a", "b", "c"], prompts, TEXTS[::-1])
 
 
@@ -40,7 +40,7 @@ def test_every_row_ends_in_eos_and_carries_loss_on_it(tokenizer, made):
 
 @pytest.mark.parametrize("template", TEMPLATES)
 def test_ids_before_the_first_label_are_those_of_the_prompt_alone(tokenizer, template):
-    prompt = render(template, "Why?", "Because.")
+    prompt = TEMPLATES[template].prompt("Why?", "Because.")
     row = token_rows(tokenizer, ["a"], [prompt], [" So it is."])[0]
     assert row.ids[: row.prompt_tokens] == prompt_ids(tokenizer, [prompt])[0]
     assert row.ids[0] == tokenizer.bos_token_id
@@ -106,15 +106,14 @@ def test_the_schedule_rises_falls_and_never_leaves_0_to_1():
 
 
 def test_texts_with_braces_are_shown_as_they_are():
-    text = render("T1", "{answer} {0}", "{question} {input}")
-    assert text == WRAPPER.replace("{input}", TEMPLATES["T1"].replace("{question} | {answer}", "@")).replace(
-        "@", "{answer} {0} | {question} {input}"
-    )
+    text = TEMPLATES["T1"].prompt("{answer} {0}", "{question} {input}")
+    before = "Edit the following Question-Answer pair to make it more helpful and harmless: "
+    assert text == WRAPPER.replace("{input}", before + "@").replace("@", "{answer} {0} | {question} {input}")
 
 
 def test_a_loss_that_is_not_finite_stops_the_run(tokenizer, made):
     wild = models.tiny_model(tokenizer, 128, seed=0)
-    hot = settings("tiny", "T1", 0.0, 1, "cpu", lr_peak=1e30, tokens_per_step=64)
+    hot = settings("tiny", TEMPLATES["T1"], 0.0, 1, "cpu", lr_peak=1e30, tokens_per_step=64)
     with pytest.raises(StageError, match="the loss of step [0-9]+ \\(correct\\) is nan"):
         train(wild, made, 9, hot, "correct", lambda _: None)
 

@@ -1,0 +1,60 @@
+"""A trained Aligner as a folder: weights and tokenizer as transformers reads them, and `aligner.json` on how to ask."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from curate.training import models
+from curate.training.templates import Template, template_of
+from schemas.errors import ConfigError, StageError
+
+FILE = "aligner.json"
+FORMAT = 1
+
+
+@dataclass(frozen=True)
+class Aligner:
+    """A model that reads question and answer in a template's words, and writes the correction."""
+
+    model: Any
+    tokenizer: Any
+    template: Template
+
+
+def save(aligner: Aligner, folder: Path, more: Mapping[str, Any] | None = None) -> None:
+    """Write the folder. more: what else `aligner.json` is to tell, such as the release and metrics."""
+    models.save(aligner.model, aligner.tokenizer, folder)
+    told = {"format": FORMAT, "template": aligner.template.told(), **(more or {})}
+    (folder / FILE).write_text(json.dumps(told, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def load(folder: str, device: torch.device) -> Aligner:
+    """Read a folder that `save` wrote. Raises StageError where it is none, or its template was changed since."""
+    template = read_aligner_template(Path(folder))
+    model, tokenizer = models.load(folder, device)
+    return Aligner(model, tokenizer, template)
+
+
+def read_aligner_template(folder: Path) -> Template:
+    """The template of an Aligner, checked against its id. Raises StageError."""
+    path = folder / FILE
+    try:
+        told = json.loads(path.read_text(encoding="utf-8"))["template"]
+        expected = told.pop("template_id")
+        template = template_of(told, str(path))
+    except (OSError, UnicodeDecodeError, ValueError, KeyError, TypeError, AttributeError, ConfigError) as error:
+        raise StageError(
+            f"{folder} is no Aligner: {FILE} cannot be read ({type(error).__name__}: {error})",
+            do="name the folder that `curate run --stage train` published",
+        ) from error
+    if template.template_id != expected:
+        raise StageError(
+            f"the template in {path} is not the one that the Aligner learned with (its id is {template.template_id}, "
+            f"{expected} is written there)",
+            do="put the text back as it was trained, or train anew with the other one",
+        )
+    return template
