@@ -36,12 +36,12 @@ def measure(workdir: Path, shrunk: Callable[[int], int]) -> tuple[dict[str, Rati
     ):
         bare_push_s = _seconds(lambda: _bare_import(server, "bare import", told, [as_json(task) for task in tasks]))
         project = Project("ours", "bench", "team", Step.CORRECT, screen(Step.CORRECT), told, BATCH)
-        book.plan([planned(task, project.title, "team") for task in tasks])
+        book.plan([planned(task, project.title, "bench", "team") for task in tasks])
         push_s = _seconds(lambda: push(server, book, project, tasks, lambda _: None))
         annotated = [as_json(task) | {"annotations": [{"result": [VERDICT]}]} for task in others]
         number = _bare_import(server, "annotated", told, annotated)
-        other.plan([planned(task, "annotated", "team") for task in others])
-        other.note_project(LabelProject("annotated", number, "bench", "team", Step.CORRECT, None), server.url)
+        other.plan([planned(task, "annotated", "bench", "team") for task in others])
+        other.note_project(LabelProject("annotated", server.url, number, "bench", "team", Step.CORRECT, None))
         bare_pull_s = _seconds(lambda: sum(1 for _ in server.changed_tasks(number, None)))
         pulled: list[int] = []
         pull_s = _seconds(

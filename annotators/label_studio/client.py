@@ -49,12 +49,18 @@ class LabelStudioGoneError(LabelStudioError):
 
 @dataclass(frozen=True, slots=True)
 class Mark:
-    """One task on the server. annotations: submitted and skipped ones. people: how many shall do it."""
+    """One task on the server. done, skipped: its annotations. people: how many shall do it."""
 
     task_id: int
     uid: str
-    annotations: int
+    done: int
+    skipped: int
     people: int
+
+    @property
+    def is_untouched(self) -> bool:
+        """Whether nobody submitted or skipped it."""
+        return not self.done and not self.skipped
 
 
 class LabelStudio:
@@ -144,16 +150,23 @@ class LabelStudio:
             Mark(
                 int(row["id"]),
                 str((row.get("meta") or {}).get("uid", "")),
-                int(row.get("total_annotations") or 0) + int(row.get("cancelled_annotations") or 0),
+                int(row.get("total_annotations") or 0),
+                int(row.get("cancelled_annotations") or 0),
                 int(row.get("overlap") or 1),
             )
             for row in self._pages(project_id, ID_PAGE_TASKS, fields)
         ]
 
-    def begun_tasks(self, project_id: int) -> set[int]:
-        """Ids of tasks in which somebody has a draft that is not submitted."""
-        fields = {"include": "id,draft_exists", "fields": "all"}
-        return {int(row["id"]) for row in self._pages(project_id, ID_PAGE_TASKS, fields) if row.get("draft_exists")}
+    def is_begun(self, project_id: int, task_id: int) -> bool:
+        """Whether somebody did anything with a task by now: an annotation, a skip, a draft that is not submitted."""
+        found = {"filter": "filter:tasks:id", "operator": "equal", "type": "Number", "value": int(task_id)}
+        fields = {
+            "include": "id,total_annotations,cancelled_annotations,draft_exists",
+            "fields": "all",
+            "query": json.dumps({"filters": {"conjunction": "and", "items": [found]}}),
+        }
+        told = ("total_annotations", "cancelled_annotations", "draft_exists")
+        return any(row.get(one) for row in self._pages(project_id, 1, fields) for one in told)
 
     def share_task(self, task_id: int, people: int, *, is_done: bool) -> None:
         """Say how many people shall do a task. is_done: whether so many have done it."""

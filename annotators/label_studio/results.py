@@ -53,7 +53,7 @@ def read_annotation(step: Step, result: Any, kept: str, draft: str, texts: int =
     if step is Step.INSPECT:
         return _inspection(_controls(result, INSPECTING))
     if step is Step.ADJUDICATE:
-        return _decision(_controls(result, ADJUDICATING), texts)
+        return _decision(_controls(result, ADJUDICATING), kept, texts)
     return _correction(_controls(result, CORRECTING), kept, draft)
 
 
@@ -89,13 +89,13 @@ def _inspection(found: dict[str, dict[str, Any]]) -> Said:
     return Said(_choice(found, "inspection", INSPECTIONS), (_single(found, "note") or "").strip() or None)
 
 
-def _decision(found: dict[str, dict[str, Any]], texts: int) -> Said:
+def _decision(found: dict[str, dict[str, Any]], kept: str, texts: int) -> Said:
     numbers = [f"{TEXT}{number}" for number in range(1, texts + 1)]
     decision = _choice(found, "decision", (*numbers, OWN, REJECT))
     own = (_single(found, "own") or "").strip() or None
     if decision == OWN and own is None:
         raise WrongAnnotationError("own, without a text")
-    return Said(decision, own if decision == OWN else None)
+    return Said(decision, restored(own, kept) if decision == OWN and own is not None else None)
 
 
 def _choice(found: dict[str, dict[str, Any]], name: str, allowed: tuple[str, ...]) -> str:

@@ -23,8 +23,8 @@ class PersonTask:
     """One step of one pair for one person. uid: its name in our ledger and in the task's `meta`, never the server's id.
 
     draft: where the correction begins (a model's text, or the one that is to be improved); of INSPECT the correction.
-    harmless: the first stage's text, of HELPFUL. note: the inspector's, of AGAIN. texts: those to choose from, of
-    ADJUDICATE. subject: ids of what the task was made from. people: how many shall do it.
+    harmless: the first stage's text, of HELPFUL, and of AGAIN after two stages. note: the inspector's, of AGAIN. texts:
+    those to choose from, of ADJUDICATE. subject: ids of what the task was made from. people: how many shall do it.
     """
 
     uid: str
@@ -42,7 +42,12 @@ class PersonTask:
     @property
     def kept(self) -> str:
         """The text that stays where the verdict is "fine"."""
-        return self.harmless if self.step is Step.HELPFUL else self.answer
+        return self.harmless if self.is_two_stage else self.answer
+
+    @property
+    def is_two_stage(self) -> bool:
+        """Whether a harmless version was written before."""
+        return self.step is Step.HELPFUL or (self.step is Step.AGAIN and bool(self.harmless))
 
 
 def shown_question(task: CorrectionTask) -> str:
@@ -61,7 +66,7 @@ def _texts(task: PersonTask) -> dict[str, str]:
         case Step.HELPFUL:
             return found | {"harmless": task.harmless}
         case Step.AGAIN:
-            return found | {"note": task.note}
+            return found | {"note": task.note} | ({"harmless": task.harmless} if task.harmless else {})
         case Step.INSPECT:
             return found | {"correction": task.draft}
         case Step.ADJUDICATE:

@@ -28,7 +28,10 @@ class GoldConfig(Table):
     """`gold` of people: hidden tasks whose right correction is known, which tell how well each person works."""
 
     path: str
-    """A file of `question`, `answer` and `correction`: the right one, the answer itself, or empty to reject."""
+    """A file of `question`, `answer` and `correction`: the right one, the answer itself, or empty to reject.
+
+    Where people begin with somebody's draft, also of `draft`.
+    """
     share: Share = 0.05
     """Gold tasks for each other task."""
 

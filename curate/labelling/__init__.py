@@ -1,1 +1,1 @@
-"""People's work between our ledger and Label Studio: push, pull. The ledger is the source of truth."""
+"""People's work between our ledger and Label Studio: what comes next (workflow), where (team), push, pull, reports."""

@@ -1,6 +1,5 @@
 """Gold tasks: pairs whose right correction is known, hidden among people's work. What is right stays in our ledger."""
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,11 +18,15 @@ NO_PAIR = ""
 
 @dataclass(frozen=True)
 class GoldRow:
-    """A question, an answer and the right correction: equal to the answer, another text, or empty (reject)."""
+    """A question, an answer and the right correction: equal to the answer, another text, or empty (reject).
+
+    draft: where people begin, if not at the answer.
+    """
 
     question: str
     answer: str
     correction: str
+    draft: str | None = None
 
     @property
     def verdict(self) -> str:
@@ -33,27 +36,28 @@ class GoldRow:
         return FINE if self.correction == self.answer else CHANGED
 
 
-def read_gold(path: Path, name: str) -> list[GoldRow]:
-    """The rows of a file with question, answer and correction. Raises SourceError with file and row."""
+def read_gold(path: Path, name: str, *, has_drafts: bool = False) -> list[GoldRow]:
+    """The rows of a file with question, answer and correction. Raises SourceError with file and row.
+
+    has_drafts: it must have `draft`, too, as the other tasks do: a gold one would be known without.
+    """
     from curate.providers.recorded import recorded_rows
 
     if not path.is_file():
         raise SourceError(f"there is no file {name} ({path})", do="correct `gold` of the annotator")
-    return [GoldRow(*row) for row in recorded_rows(path, name, ("question", "answer", "correction"))]
+    columns = ("question", "answer", "correction", *(("draft",) if has_drafts else ()))
+    return [GoldRow(*row) for row in recorded_rows(path, name, columns)]
 
 
 def hidden(
-    rows: Sequence[GoldRow], pipeline: str, title: str, step: Step, share: float, tasks: int, seed: int
+    rows: Sequence[GoldRow], pipeline: str, title: str, step: Step, count: int, seed: int
 ) -> list[tuple[PersonTask, Gold]]:
-    """The gold tasks of a project: one for every 1 / share other tasks, drawn by title and seed, each row once.
-
-    A project that grows keeps those that it has.
-    """
+    """The gold tasks of a project: so many rows, drawn by title and seed, each once; more of them keep the first."""
     ordered = sorted(rows, key=lambda row: content_id("gold", title, seed, row.question, row.answer))
     found = []
-    for row in ordered[: math.ceil(share * tasks)]:
+    for row in ordered[:count]:
         uid = content_id("label", pipeline, title, row.question, row.answer)
-        task = PersonTask(uid, NO_PAIR, row.question, row.answer, row.answer, step)
+        task = PersonTask(uid, NO_PAIR, row.question, row.answer, row.draft or row.answer, step)
         found.append((task, Gold(uid, row.verdict, row.correction or None)))
     return found
 

@@ -8,35 +8,42 @@ from annotators.label_studio.tasks import PersonTask, shown
 from curate.identity import content_id
 from curate.ledger.labels import PlannedTask
 
-LONGEST_TITLE = 50
-"""Characters that the server takes."""
 MOST_PROJECTS = 10_000
 
 
-def titles_of(pipeline: str, annotator: str, step: Step, configuration: str) -> list[str]:
-    """The names of all projects of one configuration, in order; more than will be needed."""
+def titles_of(pipeline: str, annotator: str, step: Step, shown: str, told: str) -> list[str]:
+    """The names of all projects of one configuration, in order; more than will be needed.
+
+    They tell the configuration by 10 hexadecimal digits over all of it, as the server takes 50 characters.
+    """
+    configuration = content_id("label project", pipeline, annotator, shown, told)[:10]
     who = f"{pipeline[:14]} {annotator[:14]}" if step is Step.CORRECT else f"{pipeline[:10]} {annotator[:10]} {step}"
     return [f"{who} {configuration} {shard:04d}" for shard in range(MOST_PROJECTS)]
 
 
-def planned(task: PersonTask, title: str, annotator: str) -> PlannedTask:
+def planned(task: PersonTask, title: str, pipeline: str, annotator: str) -> PlannedTask:
     """The task as the ledger keeps it."""
     return PlannedTask(
-        task.uid,
-        title,
-        task.pair_id,
-        annotator,
-        task.kept,
-        task.draft,
-        data_hash(shown(task)),
-        str(task.step),
-        json.dumps(task.subject),
+        uid=task.uid,
+        title=title,
+        pair_id=task.pair_id,
+        annotator=annotator,
+        answer=task.kept,
+        draft=task.draft,
+        data_hash=data_hash(shown(task)),
+        pipeline=pipeline,
+        step=str(task.step),
+        subject=json.dumps(task.subject),
     )
 
 
 def data_hash(texts: Mapping[str, str]) -> str:
     """Content id of all that a task shows, so that a change on the server is seen."""
-    return content_id("data", texts)
+    return content_id("data", texts.get("question"), texts.get("answer"), *_others(texts))
+
+
+def _others(texts: Mapping[str, str]) -> list[tuple[str, str]]:
+    return sorted((name, text) for name, text in texts.items() if name not in {"question", "answer"})
 
 
 def sharded(

@@ -12,6 +12,7 @@ from schemas.errors import LabelStudioError
 PAUSE_S = 1.0
 STABLE_LOOKS = 2
 MOST_LOOKS = 120
+MOST_FAILED_LOOKS = 30
 MOST_IDLE = 10
 """Imports in a row that bring nothing new before the push gives up."""
 
@@ -61,7 +62,7 @@ def push(
             raise LabelStudioError(
                 f'{len(missing):,} tasks of "{project.title}" do not arrive', do="look at the server's log, push again"
             )
-    _share(server, wanted, there)
+    _share(server, {uid: task.people for uid, task in wanted.items()}, there)
     book.seen(project.title, {uid: mark.task_id for uid, mark in there.items()})
     return Pushed(project.title, project_id, len(wanted), len(wanted) - first, removed)
 
@@ -69,22 +70,21 @@ def push(
 def take_back(server: LabelStudio, book: LabelBook, project: LabelProject, uids: set[str]) -> set[str]:
     """Remove tasks of a project that nobody began: no annotation, nothing skipped, no draft. Which ones are gone now.
 
-    The ledger forgets them, too.
+    Each is looked at once more right before: people may be at work. The ledger forgets them, too.
     """
     untouched = uids - book.worked(project.title)
     if not untouched:
         return set()
-    is_there = server.has_project(project.remote_id, project.title)
-    marks = server.task_marks(project.remote_id) if is_there else []
-    idle = [mark for mark in marks if mark.uid in untouched and mark.annotations == 0]
-    begun = server.begun_tasks(project.remote_id) if idle else set()
-    for mark in idle:
-        if mark.task_id not in begun:
+    stay = set()
+    for mark in server.task_marks(project.remote_id):
+        if mark.uid not in untouched:
+            continue
+        if mark.is_untouched and not server.is_begun(project.remote_id, mark.task_id):
             server.delete_task(mark.task_id)
-    kept = {mark.uid for mark in marks if mark.annotations or mark.task_id in begun}
-    gone = untouched - kept
-    book.forget(gone)
-    return gone
+        else:
+            stay.add(mark.uid)
+    book.forget(untouched - stay)
+    return untouched - stay
 
 
 def _import(
@@ -123,8 +123,9 @@ def _made(server: LabelStudio, book: LabelBook, project: Project) -> int:
             f'the project "{project.title}" has another labelling configuration than ours',
             do="put ours back (annotators/label_studio/screens), or rename that project and push again",
         )
-    note = LabelProject(project.title, project_id, project.pipeline, project.annotator, project.step, None)
-    book.note_project(note, server.url)
+    book.note_project(
+        LabelProject(project.title, server.url, project_id, project.pipeline, project.annotator, project.step, None)
+    )
     return project_id
 
 
@@ -136,31 +137,38 @@ def _reconciled(server: LabelStudio, project_id: int) -> tuple[dict[str, Mark], 
             found.setdefault(mark.uid, []).append(mark)
     removed = 0
     for twins in found.values():
-        twins.sort(key=lambda twin: (twin.annotations == 0, twin.task_id))
+        twins.sort(key=lambda twin: (not twin.done, twin.is_untouched, twin.task_id))
         for twin in twins[1:]:
-            if twin.annotations == 0:
+            if twin.is_untouched:
                 server.delete_task(twin.task_id)
                 removed += 1
     return {uid: twins[0] for uid, twins in found.items()}, removed
 
 
-def _share(server: LabelStudio, wanted: Mapping[str, PersonTask], there: Mapping[str, Mark]) -> None:
-    """Tell the server of each task how many people shall do it: it gives it to that many, and then to nobody."""
-    for uid, task in wanted.items():
-        mark = there[uid]
-        if mark.people != task.people:
-            server.share_task(mark.task_id, task.people, is_done=mark.annotations >= task.people)
+def _share(server: LabelStudio, people: Mapping[str, int], there: Mapping[str, Mark]) -> None:
+    """Tell the server of each task how many people shall do it: it gives it to that many, and then to nobody.
+
+    people: of each task that is wanted. Others that wanted more people than did them are done as they are.
+    """
+    for uid, mark in there.items():
+        wanted = people.get(uid, min(mark.people, max(mark.done, 1)))
+        if mark.people != wanted:
+            server.share_task(mark.task_id, wanted, is_done=mark.done >= wanted)
 
 
 def _wait_until_stable(server: LabelStudio, project_id: int) -> None:
     """An import that timed out may still be at work: wait until the count has not changed for some looks."""
-    last, same = -1, 0
+    last, same, failed = -1, 0, 0
     for _ in range(MOST_LOOKS):
         time.sleep(PAUSE_S)
         try:
             count = len(server.task_marks(project_id))
         except LabelStudioBusyError:
+            failed += 1
+            if failed >= MOST_FAILED_LOOKS:
+                raise
             continue
+        failed = 0
         same = same + 1 if count == last else 0
         last = count
         if same >= STABLE_LOOKS:

@@ -1,32 +1,23 @@
 """The projects of one team: its tasks by step, each in a project of its configuration, with gold ones among them."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import math
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from annotators.label_studio.screens import Step, configuration_hash, instruction, screen
+from annotators.label_studio.screens import FIRST, Step, instruction, screen
 from annotators.label_studio.tasks import PersonTask
 from annotators.principles import Principle
 from curate.config.annotating import LabelStudioConfig
 from curate.labelling.gold import GoldRow, hidden, mixed
 from curate.labelling.projects import planned, sharded, titles_of
 from curate.labelling.push import Project, Pushed, push, take_back
-from curate.ledger.labels import Gold, LabelBook, PlannedTask
+from curate.ledger.labels import Gold, LabelBook, LabelProject, PlannedTask
 
 if TYPE_CHECKING:
     from annotators.label_studio.client import LabelStudio
 
-FIRST = (Step.CORRECT, Step.HARMLESS)
-"""Steps that gold tasks hide in."""
-
-
-@dataclass(frozen=True)
-class Share:
-    """What one project is to hold: tasks that wait, and gold ones."""
-
-    project: Project
-    tasks: list[PersonTask]
-    gold: list[tuple[PersonTask, Gold]]
+Say = Callable[[str], None]
 
 
 @dataclass(frozen=True)
@@ -41,68 +32,100 @@ class Team:
     gold: Sequence[GoldRow] = ()
     gold_share: float = 0.0
 
-    def push(
-        self, server: "LabelStudio", book: LabelBook, tasks: Sequence[PersonTask], say: Callable[[str], None]
-    ) -> list[Pushed]:
-        """Bring all of a team's tasks to the server, and take back those that nobody wants and nobody began.
 
-        A task of an earlier configuration (other principles, another screen) moves, unless somebody began it.
-        """
-        kinds = sorted({(task.step, len(task.texts)) for task in tasks})
-        shares = [
-            share
-            for step, texts in kinds
-            for share in self._shares(
-                book, step, texts, [task for task in tasks if (task.step, len(task.texts)) == (step, texts)]
-            )
-        ]
-        begun = self._take_back(server, book, shares, say)
-        return [self._push(server, book, share, begun, say) for share in shares]
+@dataclass(frozen=True)
+class Holding:
+    """What one project is to hold: tasks that wait, and gold ones."""
 
-    def _shares(self, book: LabelBook, step: Step, texts: int, tasks: list[PersonTask]) -> Iterator[Share]:
-        """The tasks of one step by project."""
-        shown, told = screen(step, texts), instruction(step, self.principles)
-        titles = titles_of(self.pipeline, self.name, step, configuration_hash(shown, told))
-        ours = set(titles)
-        sizes = {title: size for title, size in book.sizes().items() if title in ours}
-        places = {uid: title for uid, title in book.titles_of(task.uid for task in tasks).items() if title in ours}
-        for title, there in sharded(tasks, sizes, places, titles, self.settings.shard_tasks).items():
-            project = Project(title, self.pipeline, self.name, step, shown, told, self.settings.batch_tasks)
-            yield Share(project, there, self._hidden(book, project, there) if step in FIRST else [])
+    project: Project
+    tasks: list[PersonTask]
+    gold: list[tuple[PersonTask, Gold]]
 
-    def _hidden(self, book: LabelBook, project: Project, tasks: list[PersonTask]) -> list[tuple[PersonTask, Gold]]:
-        known = {task.uid for task in book.tasks(project.title).values() if task.pair_id}
-        count, step = len(known | {task.uid for task in tasks}), Step(project.step)
-        return hidden(self.gold, self.pipeline, project.title, step, self.gold_share, count, self.seed)
+    @property
+    def uids(self) -> set[str]:
+        """Of all its tasks."""
+        return {task.uid for task in (*self.tasks, *(task for task, _ in self.gold))}
 
-    def _take_back(
-        self, server: "LabelStudio", book: LabelBook, shares: list[Share], say: Callable[[str], None]
-    ) -> set[str]:
-        """Uids of tasks that are wanted elsewhere by now, but somebody began them where they are."""
-        wanted = {
-            task.uid: share.project.title
-            for share in shares
-            for task in (*share.tasks, *(task for task, _ in share.gold))
-        }
-        stay: set[str] = set()
-        for project in book.projects(server.url):
-            if (project.pipeline, project.annotator) != (self.pipeline, self.name):
-                continue
-            out_of_place = {uid for uid in book.tasks(project.title) if wanted.get(uid) != project.title}
-            gone = take_back(server, book, project, out_of_place)
-            stay |= out_of_place - gone
-            if gone:
-                say(f"{project.title}: {len(gone):,} tasks that nobody began are taken back")
-        return stay & wanted.keys()
 
-    def _push(
-        self, server: "LabelStudio", book: LabelBook, share: Share, begun: set[str], say: Callable[[str], None]
-    ) -> Pushed:
-        title, tasks = share.project.title, [task for task in share.tasks if task.uid not in begun]
-        gold = [task for task, _ in share.gold]
-        book.plan([planned(task, title, self.name) for task in (*tasks, *gold)], [known for _, known in share.gold])
-        known = book.tasks(title)
-        return push(server, book, share.project, [_as_planned(task, known) for task in mixed(tasks, gold)], say)
+def push_team(
+    server: "LabelStudio", book: LabelBook, team: Team, tasks: Sequence[PersonTask], say: Say
+) -> list[Pushed]:
+    """Bring all of a team's tasks to the server, and take back those that nobody wants and nobody began.
+
+    A task of an earlier configuration (other principles, another screen) moves, unless somebody began it; one whose
+    project is not there any more (removed, another server) moves in any case, with all that people did.
+    """
+    ours = [one for one in book.projects() if (one.pipeline, one.annotator) == (team.pipeline, team.name)]
+    there = {one.title: one for one in ours if one.url == server.url and server.has_project(one.remote_id, one.title)}
+    gone = {one.title for one in ours} - there.keys()
+    kinds = {(task.step, len(task.texts), task.is_two_stage) for task in tasks}
+    holdings = [
+        holding
+        for kind in sorted(kinds)
+        for holding in _holdings(
+            book, team, kind, [one for one in tasks if (one.step, len(one.texts), one.is_two_stage) == kind], gone
+        )
+    ]
+    begun = _take_back(server, book, holdings, there, say)
+    return [_push(server, book, team, holding, begun, say) for holding in holdings]
+
+
+def take_all_back(server: "LabelStudio", book: LabelBook, pipeline: str, names: Iterable[str], say: Say) -> None:
+    """Take back what nobody began of teams that are not in the configuration any more."""
+    known = set(names)
+    there = {
+        one.title: one
+        for one in book.projects(server.url)
+        if one.pipeline == pipeline and one.annotator not in known and server.has_project(one.remote_id, one.title)
+    }
+    _take_back(server, book, [], there, say)
+
+
+def _holdings(
+    book: LabelBook, team: Team, kind: tuple[Step, int, bool], tasks: list[PersonTask], gone: set[str]
+) -> Iterator[Holding]:
+    """The tasks of one screen by project."""
+    step, texts, is_two_stage = kind
+    shown, told = screen(step, texts, is_two_stage=is_two_stage), instruction(step, team.principles)
+    titles = [one for one in titles_of(team.pipeline, team.name, step, shown, told) if one not in gone]
+    ours = set(titles)
+    sizes = {title: size for title, size in book.sizes().items() if title in ours}
+    places = {uid: title for uid, title in book.places(task.uid for task in tasks).items() if title in ours}
+    for title, there in sharded(tasks, sizes, places, titles, team.settings.shard_tasks).items():
+        project = Project(title, team.pipeline, team.name, step, shown, told, team.settings.batch_tasks)
+        gold: list[tuple[PersonTask, Gold]] = []
+        if step in FIRST:
+            count = len(book.uids(title, gold=False) | {task.uid for task in there})
+            gold = hidden(team.gold, team.pipeline, title, step, math.ceil(team.gold_share * count), team.seed)
+        yield Holding(project, there, gold)
+
+
+def _take_back(
+    server: "LabelStudio", book: LabelBook, holdings: list[Holding], there: Mapping[str, LabelProject], say: Say
+) -> set[str]:
+    """Uids of tasks that are wanted in another project by now, but somebody began them where they are."""
+    wanted = {uid: holding.project.title for holding in holdings for uid in holding.uids}
+    begun: set[str] = set()
+    for title, project in there.items():
+        out_of_place = {uid for uid in book.uids(title) if wanted.get(uid) != title}
+        taken = take_back(server, book, project, out_of_place)
+        begun |= out_of_place - taken
+        if taken:
+            say(f"{title}: {len(taken):,} tasks that nobody began are taken back")
+    return begun & wanted.keys()
+
+
+def _push(server: "LabelStudio", book: LabelBook, team: Team, holding: Holding, begun: set[str], say: Say) -> Pushed:
+    title, gold = holding.project.title, [task for task, _ in holding.gold]
+    tasks = [task for task in holding.tasks if task.uid not in begun]
+    elsewhere = [uid for uid, place in book.places(task.uid for task in tasks).items() if place != title]
+    book.move(elsewhere, title)
+    book.plan(
+        [planned(task, title, team.pipeline, team.name) for task in (*tasks, *gold)],
+        [known for _, known in holding.gold],
+    )
+    known = book.tasks(title)
+    return push(server, book, holding.project, [_as_planned(task, known) for task in mixed(tasks, gold)], say)
 
 
 def _as_planned(task: PersonTask, known: Mapping[str, PlannedTask]) -> PersonTask:

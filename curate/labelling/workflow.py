@@ -45,7 +45,7 @@ class Standing:
 def standing(asked: Asked, said: Said) -> Standing:
     """Follow the pair's tasks through what people said. A ruling whose text was changed since leads to a new task."""
     if not asked.is_two_stage:
-        return _corrected(asked, said, _task(asked, Step.CORRECT, people=asked.people))
+        return _corrected(asked, said, replace(_task(asked, Step.CORRECT, asked.answer), people=asked.people))
     first = _task(asked, Step.HARMLESS)
     ruled = _newest(said, first, 1)
     if not ruled:
@@ -53,16 +53,14 @@ def standing(asked: Asked, said: Said) -> Standing:
     harmless = ruled[0].text
     if harmless is None:
         return Standing(ruled)
-    second = replace(
-        _task(asked, Step.HELPFUL, harmless, people=asked.people), harmless=harmless, draft=harmless, subject=()
-    )
+    second = replace(_task(asked, Step.HELPFUL, harmless), harmless=harmless, draft=harmless, people=asked.people)
     return _corrected(asked, said, second)
 
 
 def _corrected(asked: Asked, said: Said, task: PersonTask) -> Standing:
     """What came of a task that ends in corrections."""
     ruled = _newest(said, task, task.people)
-    parts = [_inspected(asked, said, one) for one in ruled]
+    parts = [_inspected(asked, said, one, task.harmless) for one in ruled]
     short = task.people - len(ruled)
     return Standing(
         [one for part in parts for one in part.rulings],
@@ -71,8 +69,11 @@ def _corrected(asked: Asked, said: Said, task: PersonTask) -> Standing:
     )
 
 
-def _inspected(asked: Asked, said: Said, ruling: Ruling) -> Standing:
-    """A correction that an inspector must see first; one that was sent back is done, and inspected, again."""
+def _inspected(asked: Asked, said: Said, ruling: Ruling, harmless: str) -> Standing:
+    """A correction that an inspector must see first; one that was sent back is done, and inspected, again.
+
+    harmless: the first of two stages' text, which the second one keeps where it is fine.
+    """
     if not asked.is_inspected or ruling.text is None:
         return Standing([ruling])
     written = f"{ruling.title}:{ruling.annotation_id}"
@@ -86,9 +87,10 @@ def _inspected(asked: Asked, said: Said, ruling: Ruling) -> Standing:
     if said_so.verdict != SEND_BACK:
         return Standing([ruling])
     key = f"{said_so.title}:{said_so.annotation_id}"
-    again = _task(asked, Step.AGAIN, inspection.uid, key)
+    note = said_so.text or NO_NOTE
+    again = _task(asked, Step.AGAIN, inspection.uid, key, note)
     return _corrected(
-        asked, said, replace(again, draft=ruling.text, note=said_so.text or NO_NOTE, subject=(written, key))
+        asked, said, replace(again, harmless=harmless, draft=ruling.text, note=note, subject=(written, key))
     )
 
 
@@ -113,15 +115,15 @@ def adjudication(
     )
 
 
-def _task(asked: Asked, step: Step, *made_from: str, people: int = 1) -> PersonTask:
+def _task(asked: Asked, step: Step, *made_from: str) -> PersonTask:
     """uid: of pipeline, annotator, step, pair, texts and what it was made from, so no task is ever made twice.
 
     Not of the draft: where people begin may change (a model answers late) once somebody is at it.
     """
-    uid = content_id(
-        "label", asked.pipeline, asked.annotator, step, asked.pair_id, asked.question, asked.answer, *made_from
-    )
-    return PersonTask(uid, asked.pair_id, asked.question, asked.answer, asked.draft, step, people=people)
+    named = () if step is Step.CORRECT else (str(step),)
+    texts = (asked.pair_id, asked.question, asked.answer, *made_from)
+    uid = content_id("label", asked.pipeline, asked.annotator, *named, *texts)
+    return PersonTask(uid, asked.pair_id, asked.question, asked.answer, asked.draft, step)
 
 
 def _newest(said: Said, task: PersonTask, most: int) -> list[Ruling]:

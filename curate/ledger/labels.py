@@ -15,7 +15,10 @@ from curate.ledger.journal import now
 from curate.ledger.tables import connect, migrate
 
 DONE, SKIPPED, DELETED, QUARANTINED = "done", "skipped", "deleted", "quarantined"
-PLANNED = ("uid", "title", "pair_id", "annotator", "answer", "draft", "data_hash", "step", "subject")
+OF_PIPELINE = """label_current AS c JOIN label_tasks AS t ON t.uid = c.uid
+WHERE c.state = ? AND t.pipeline IN ('', ?) AND t.pair_id <> ''"""
+"""Of an earlier version's ledger the pipeline is not known: it had one."""
+PLANNED = ("uid", "title", "pair_id", "annotator", "answer", "draft", "data_hash", "pipeline", "step", "subject")
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +35,7 @@ class PlannedTask:
     answer: str
     draft: str
     data_hash: str
+    pipeline: str
     step: str = "correct"
     subject: str = "[]"
     remote_id: int | None = None
@@ -51,6 +55,7 @@ class LabelProject:
     """One project of ours on a server. cursor: the time up to which it was pulled."""
 
     title: str
+    url: str
     remote_id: int
     pipeline: str
     annotator: str
@@ -109,19 +114,21 @@ class LabelBook:
     def __exit__(self, *_: object) -> None:
         self._connection.close()
 
-    def projects(self, url: str) -> list[LabelProject]:
-        """Every project on a server."""
-        rows = self._all("SELECT * FROM label_projects WHERE url = ? ORDER BY title", (url,))
+    def projects(self, url: str | None = None) -> list[LabelProject]:
+        """Every project that was made, or those on one server."""
+        rows = self._all("SELECT * FROM label_projects WHERE url = ? OR ? IS NULL ORDER BY title", (url, url))
         return [LabelProject(*(row[name] for name in LabelProject.__slots__)) for row in rows]
 
-    def note_project(self, project: LabelProject, url: str) -> None:
-        """A project is on the server."""
+    def note_project(self, project: LabelProject) -> None:
+        """A project is on the server. A title stands for one project for ever: its annotations' ids are that one's."""
         with self._transaction():
             self._connection.execute(
                 "INSERT INTO label_projects (title, url, remote_id, pipeline, annotator, step, made_at) "
-                "VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT (title) DO UPDATE SET url = excluded.url, "
-                "remote_id = excluded.remote_id, pipeline = excluded.pipeline, step = excluded.step",
-                (project.title, url, project.remote_id, project.pipeline, project.annotator, project.step, now()),
+                "VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT (title) DO NOTHING",
+                (
+                    *(project.title, project.url, project.remote_id, project.pipeline, project.annotator),
+                    *(project.step, now()),
+                ),
             )
 
     def plan(self, tasks: Sequence[PlannedTask], gold: Sequence[Gold] = ()) -> None:
@@ -143,8 +150,17 @@ class LabelBook:
 
     def forget(self, uids: Iterable[str]) -> None:
         """Tasks that were taken from the server before anybody began them: as if they had never been planned."""
+        gone = list(uids)
         with self._transaction():
-            self._connection.executemany("DELETE FROM label_tasks WHERE uid = ?", [(uid,) for uid in uids])
+            for table in ("label_tasks", "label_gold"):
+                statement = f"DELETE FROM {table} WHERE uid = ?"  # noqa: S608  our own names
+                self._connection.executemany(statement, [(uid,) for uid in gone])
+
+    def move(self, uids: Iterable[str], title: str) -> None:
+        """Tasks whose project is not there any more: they are to be in another one, with all that people did."""
+        statement = "UPDATE label_tasks SET remote_id = NULL, deleted_at = NULL, title = ? WHERE uid = ?"
+        with self._transaction():
+            self._connection.executemany(statement, [(title, uid) for uid in uids])
 
     def seen(self, title: str, remote_ids: dict[str, int]) -> int:
         """Note which tasks of a project are on the server, and which are not any more; how many of these are new."""
@@ -168,8 +184,8 @@ class LabelBook:
         rows = self._all("SELECT * FROM label_tasks WHERE title = ? ORDER BY uid", (title,))
         return {row["uid"]: PlannedTask(*(row[name] for name in PlannedTask.__slots__)) for row in rows}
 
-    def titles_of(self, uids: Iterable[str]) -> dict[str, str]:
-        """The project that each of these tasks was planned for; those that are not known are left out."""
+    def places(self, uids: Iterable[str]) -> dict[str, str]:
+        """The title that each of these tasks was planned for; those that are not known are left out."""
         known = {row["uid"]: row["title"] for row in self._all("SELECT uid, title FROM label_tasks", ())}
         return {uid: known[uid] for uid in uids if uid in known}
 
@@ -177,6 +193,11 @@ class LabelBook:
         """Tasks of each project."""
         rows = self._all("SELECT title, COUNT(*) AS tasks FROM label_tasks GROUP BY title", ())
         return {row["title"]: row["tasks"] for row in rows}
+
+    def uids(self, title: str, *, gold: bool = True) -> set[str]:
+        """Tasks of a project, with or without gold ones."""
+        rows = self._all("SELECT uid FROM label_tasks WHERE title = ? AND (? OR pair_id <> '')", (title, gold))
+        return {row["uid"] for row in rows}
 
     def worked(self, title: str) -> set[str]:
         """Tasks of a project that somebody annotated or skipped, however it was ruled since."""
@@ -235,19 +256,23 @@ class LabelBook:
             )
         return {uid: list(by_person.values()) for uid, by_person in found.items()}
 
-    def adjudications(self) -> dict[str, list[tuple[str, list[str]]]]:
+    def adjudications(self, pipeline: str) -> dict[str, list[tuple[str, list[str]]]]:
         """By pair the tasks in which a person chooses, the newest last: uid, and ids of the corrections shown."""
         found: dict[str, list[tuple[str, list[str]]]] = {}
-        query = "SELECT pair_id, uid, subject FROM label_tasks WHERE step = 'adjudicate' ORDER BY planned_at, uid"
-        for row in self._all(query, ()):
+        query = (
+            "SELECT pair_id, uid, subject FROM label_tasks WHERE step = 'adjudicate' AND pipeline = ? "
+            "ORDER BY planned_at, uid"
+        )
+        for row in self._all(query, (pipeline,)):
             found.setdefault(row["pair_id"], []).append((row["uid"], json.loads(row["subject"])))
         return found
 
-    def ratings(self) -> dict[str, list[tuple[str, str, int]]]:
-        """Of each axis that people rated: the task, the person and the rating, the newest of each person."""
+    def ratings(self, pipeline: str) -> dict[str, list[tuple[str, str, int]]]:
+        """Of each axis that people rated: the task, the person and the rating, the newest of each person; no gold."""
         found: dict[str, dict[tuple[str, str], int]] = {}
         rows = self._all(
-            "SELECT uid, person, ratings FROM label_current WHERE state = ? ORDER BY updated_at, annotation_id", (DONE,)
+            f"SELECT c.uid, c.person, c.ratings FROM {OF_PIPELINE} ORDER BY c.updated_at, c.annotation_id",  # noqa: S608
+            (DONE, pipeline),
         )
         for row in rows:
             for axis, rating in json.loads(row["ratings"]).items():
@@ -274,15 +299,15 @@ class LabelBook:
         return self._connection.execute(query, values).fetchall()
 
 
-def content_of_rulings(path: Path) -> list[list[Any]]:
-    """What the rulings of a ledger are, for a stage's key; empty where there is no ledger."""
+def content_of_rulings(path: Path, pipeline: str) -> list[list[Any]]:
+    """What the rulings of a pipeline are, for a stage's key, without gold; empty where there is no ledger."""
     if not path.is_file():
         return []
     with closing(connect(path)) as connection:
         migrate(connection, path)
         rows = connection.execute(
-            "SELECT c.uid, c.annotation_id, c.version FROM label_current AS c WHERE c.state = ? "
-            "ORDER BY c.uid, c.annotation_id",
-            (DONE,),
+            f"SELECT c.uid, c.title, c.annotation_id, c.version FROM {OF_PIPELINE} "  # noqa: S608  our own words
+            "ORDER BY c.uid, c.title, c.annotation_id",
+            (DONE, pipeline),
         )
         return [list(row) for row in rows]

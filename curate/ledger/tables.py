@@ -84,6 +84,7 @@ STEPS = """
 ALTER TABLE label_projects ADD COLUMN pipeline TEXT NOT NULL DEFAULT '';
 ALTER TABLE label_projects ADD COLUMN step TEXT NOT NULL DEFAULT 'correct';
 ALTER TABLE label_tasks ADD COLUMN step TEXT NOT NULL DEFAULT 'correct';
+ALTER TABLE label_tasks ADD COLUMN pipeline TEXT NOT NULL DEFAULT '';
 ALTER TABLE label_tasks ADD COLUMN subject TEXT NOT NULL DEFAULT '[]';
 CREATE TABLE label_gold (uid TEXT PRIMARY KEY, verdict TEXT NOT NULL, correction TEXT);
 CREATE INDEX label_tasks_of_pair ON label_tasks (pair_id)

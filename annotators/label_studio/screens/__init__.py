@@ -1,6 +1,5 @@
 """What people see: a labelling screen and instructions for each step of their work. Pure."""
 
-import hashlib
 import html
 from collections.abc import Sequence
 from enum import StrEnum
@@ -30,6 +29,8 @@ class Step(StrEnum):
     """Choose among several corrections of one pair."""
 
 
+FIRST = (Step.CORRECT, Step.HARMLESS)
+"""Steps that a pair begins with: there drafts of models stand, and gold tasks hide."""
 _KEEPS = """choose a verdict and submit (Ctrl+Enter).</p><ul>\
 <li><b>fine</b> (key 1): {kept} stays, letter by letter. That is a good outcome, and a common one.</li>\
 <li><b>minor</b>, <b>major</b> (keys 2 and 3): your text is the correction.</li>\
@@ -43,23 +44,30 @@ TOLD = {
     "on the right until it is as helpful as it can be, and still harmless. Then "
     + _KEEPS.format(kept="the harmless version"),
     Step.AGAIN: "<p>An inspector sent this text back and says why. Edit it again. Then "
-    + _KEEPS.format(kept="the answer"),
+    + _KEEPS.format(kept="the answer (of two stages: the harmless version)"),
     Step.INSPECT: "<p>Read the answer and what a colleague made of it. <b>accept</b> (key 1): it stays. <b>reject</b> "
-    "(key 2): the pair is given up. <b>send_back</b> (key 3): somebody writes it again, and reads your note.</p>",
+    "(key 2): it is dropped. <b>send_back</b> (key 3): somebody writes it again, and reads your note.</p>",
     Step.ADJUDICATE: "<p>Several people, or models, corrected this answer. Choose the best of their texts by its "
     "number; <b>own</b> (key 9) takes the text that you write, <b>reject</b> (key 0) gives the pair up.</p>",
 }
 CARE = "<p>All texts are only material: do nothing that they ask of you.</p>"
 
 
-def screen(step: Step, texts: int = 0) -> str:
-    """The labelling configuration of a step. texts: corrections to choose from, of ADJUDICATE."""
-    kept = "the harmless version" if step is Step.HELPFUL else "the answer"
+def screen(step: Step, texts: int = 0, *, is_two_stage: bool = False) -> str:
+    """The labelling configuration of a step. texts: corrections to choose from, of ADJUDICATE.
+
+    is_two_stage: of AGAIN, whether there is a harmless version, too.
+    """
+    is_harmless_there = step is Step.HELPFUL or (step is Step.AGAIN and is_two_stage)
+    kept = "the harmless version" if is_harmless_there else "the answer"
     parts = {
         "  <!-- style -->\n": _part("_style.xml"),
         "  <!-- question -->\n": _part("_question.xml"),
         "  <!-- ruling -->\n": _part("_ruling.xml").replace("@kept@", kept),
-        "    <!-- texts -->\n": "".join(_text(number) for number in range(1, texts + 1)),
+        "    <!-- harmless -->\n": _column("Harmless version", "harmless") if is_harmless_there else "",
+        "    <!-- texts -->\n": "".join(
+            _column(f"Correction {number}", f"text_{number}") for number in range(1, texts + 1)
+        ),
         "        <!-- choices -->\n": "".join(_choice(number) for number in range(1, texts + 1)),
     }
     found = _part("correct.xml" if step is Step.HARMLESS else f"{step}.xml")
@@ -82,11 +90,6 @@ def instruction(step: Step, principles: Sequence[Principle]) -> str:
     return "".join(parts)
 
 
-def configuration_hash(shown: str, told: str) -> str:
-    """10 hexadecimal digits over all that annotators of a project see alike: part of its title."""
-    return hashlib.sha256(f"{shown}\n{told}".encode()).hexdigest()[:10]
-
-
 def _part(name: str) -> str:
     return (files("annotators") / "label_studio" / "screens" / name).read_text(encoding="utf-8")
 
@@ -96,10 +99,10 @@ def _choice(number: int) -> str:
     return f'        <Choice value="text_{number}"{key}/>\n'
 
 
-def _text(number: int) -> str:
+def _column(header: str, name: str) -> str:
     return (
         '    <View className="col">\n'
-        f'      <Header value="Correction {number}" size="5"/>\n'
-        f'      <Text name="text_{number}" value="$text_{number}" selectionEnabled="false"/>\n'
+        f'      <Header value="{header}" size="5"/>\n'
+        f'      <Text name="{name}" value="${name}" selectionEnabled="false"/>\n'
         "    </View>\n"
     )

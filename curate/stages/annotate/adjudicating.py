@@ -6,8 +6,10 @@ from typing import TYPE_CHECKING, Any
 
 from annotators.label_studio.results import OWN, REJECT, TEXT
 from curate.config.annotating import ADJUDICATOR
+from curate.config.model import Pipeline
 from curate.ledger.labels import LabelBook, Ruling
 from curate.stages.annotate.correcting import PERSON, person_row
+from schemas.errors import SourceError
 
 if TYPE_CHECKING:
     import polars as pl
@@ -37,7 +39,7 @@ class Choices:
         """
         pair_id = group["pair_id"][0]
         names, ids, kinds = (group[column].to_list() for column in ("annotator", "correction_id", "annotator_kind"))
-        if (wanted := self.by_annotator.get(pair_id)) in names:
+        if names.count(wanted := self.by_annotator.get(pair_id)) == 1:
             return names.index(wanted)
         for decision in self.by_pair.get(pair_id, ()):
             own = {decision.winner} if decision.own is not None else set()
@@ -47,7 +49,7 @@ class Choices:
                 return ids.index(decision.winner)
             if decision.winner is None or decision.own is not None:  # an own text that a gate dropped rejects as well
                 return REJECT
-            return None
+            break
         if group["correction"].n_unique() == 1:
             return 0
         return kinds.index(PERSON) if kinds.count(PERSON) == 1 else None
@@ -61,10 +63,33 @@ class Choices:
                 yield person_row(pair_id, ADJUDICATOR, newest.own)
 
 
-def decisions(book: LabelBook) -> dict[str, list[Decision]]:
+def choices_of(pipeline: Pipeline) -> Choices:
+    """What persons chose among corrections. Raises SourceError at a broken row of the file of decisions."""
+    if pipeline.config.annotate.overlap.adjudicate != "person":
+        return Choices()
+    with LabelBook(pipeline.workdir / "ledger.sqlite") as book:
+        return Choices(_from_file(pipeline), _decisions(book, pipeline.name))
+
+
+def _from_file(pipeline: Pipeline) -> Mapping[str, str]:
+    """Of a pair, the annotator whose correction a person chose."""
+    name = pipeline.config.annotate.overlap.decisions
+    if name is None:
+        return {}
+    from curate.providers.recorded import recorded_rows
+
+    path = pipeline.path(name)
+    if not path.is_file():
+        raise SourceError(f"there is no file {name} ({path})", do="correct annotate.overlap.decisions")
+    if path.stat().st_size == 0:
+        return {}
+    return {str(pair_id): str(annotator) for pair_id, annotator in recorded_rows(path, name, ("pair_id", "annotator"))}
+
+
+def _decisions(book: LabelBook, pipeline: str) -> dict[str, list[Decision]]:
     """What adjudicators said, by pair, the newest first."""
     said, found = book.said(), {}
-    for pair_id, tasks in book.adjudications().items():
+    for pair_id, tasks in book.adjudications(pipeline).items():
         taken = [
             _decision(pair_id, subject, ruling) for uid, subject in tasks for ruling in list(said.get(uid, ()))[-1:]
         ]

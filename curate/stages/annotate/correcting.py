@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from annotators.label_studio.screens import Step
+from annotators.label_studio.screens import FIRST
 from curate.asking.chain import NOT_ASKED, Chain, Outcome
 from curate.asking.work import ELSEWHERE, Ask, Call
 from curate.config.annotating import AnnotatorConfig
@@ -250,18 +250,18 @@ class Corrections:
                 why = f"rejected by {ruling.person}: {', '.join(ruling.reasons) or 'no reason given'}"
                 corrected.failures.append((f"{task.pair_id}:{one.name}", NAME, "rejected", why, 1))
                 continue
-            person = [ruling.person] if ruling.text in written else []
+            place = [f"{ruling.title}:{ruling.annotation_id}"] if ruling.text in written else []
             written.add(ruling.text)
-            corrected.candidates.append(person_row(task.pair_id, one.name, ruling, *person))
+            corrected.candidates.append(person_row(task.pair_id, one.name, ruling, *place))
         if found.open:
             step, draft = found.open[0].step, found.open[0].draft
-            is_begun = step not in (Step.CORRECT, Step.HARMLESS) or draft == task.answer
-            row = (task.pair_id, one.name, str(step), None if is_begun else draft)
+            has_draft = step in FIRST and draft != task.answer
+            row = (task.pair_id, one.name, str(step), draft if has_draft else None)
             corrected.waiting.extend([row] * found.missing)
         corrected.more.append(max(0, len(found.rulings) + found.missing - 1))
 
 
-def person_row(pair_id: str, name: str, ruling: Ruling, *more: str | None) -> tuple[Any, ...]:
+def person_row(pair_id: str, name: str, ruling: Ruling, *more: str) -> tuple[Any, ...]:
     """A person's correction as a row of the table. more: what tells it from an equal one of the same name."""
     return (
         *(content_id("correction", pair_id, name, ruling.text, *more), pair_id, name, PERSON, ruling.text),

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from annotators.adjudication import by_preference, by_vote
 from annotators.label_studio.results import REJECT
+from annotators.label_studio.screens import Step
 from annotators.replies import AXES
 from curate.assignment import uniforms
 from curate.config.annotating import AnnotateConfig
@@ -21,8 +22,8 @@ if TYPE_CHECKING:
     from curate.config.table import Bounds
 
 COPIES = "copies.share"
-ADJUDICATE, OTHERS = "adjudicate", "others"
-"""Why a correction waits: a person must choose, or another one of its pair is still to come."""
+OTHERS = "others"
+"""Why a correction waits: another one of its pair is still to come."""
 Verdict = tuple[str, str, str, float | None, float | None, bool, str | None, str | None]
 
 
@@ -72,13 +73,13 @@ def decide(
     judged = _frame(_judged(without(rows, gates), preferred, config))
     survivors = without(rows, pl.concat([gates, judged]))
     is_unfinished = pl.col("pair_id").is_in(unfinished.implode())
-    groups = _contested(survivors.filter(~is_unfinished))
+    groups = _contested(survivors.filter(~is_unfinished), chosen)
     adjudicated = [_adjudicated(group, preferred, config, chosen) for group in groups]
     lost = _frame([verdict for verdicts in adjudicated for verdict in verdicts or []])
     open_pairs = [group["pair_id"][0] for group, found in zip(groups, adjudicated, strict=True) if found is None]
     is_open = pl.col("pair_id").is_in(open_pairs) | is_unfinished
     kept = without(survivors.filter(~is_open), lost)
-    reason = pl.when(is_unfinished).then(pl.lit(OTHERS)).otherwise(pl.lit(ADJUDICATE))
+    reason = pl.when(is_unfinished).then(pl.lit(OTHERS)).otherwise(pl.lit(str(Step.ADJUDICATE)))
     undecided = survivors.filter(is_open).with_columns(reason.alias("reason"))
     return Decided(kept, pl.concat([gates, judged, lost]), undecided)
 
@@ -119,11 +120,12 @@ def _judged(rows: "pl.DataFrame", preferred: Preferences, config: AnnotateConfig
             yield correction_id, NAME, f"judge.{axis}", said[axis], bound, is_kept, None, None
 
 
-def _contested(rows: "pl.DataFrame") -> "list[pl.DataFrame]":
-    """The corrections of each pair that has more than one."""
+def _contested(rows: "pl.DataFrame", chosen: Choices) -> "list[pl.DataFrame]":
+    """The corrections of each pair that has more than one, or of which a person decided."""
     import polars as pl
 
-    return rows.filter(pl.len().over("pair_id") > 1).partition_by("pair_id", maintain_order=True)
+    is_decided = pl.col("pair_id").is_in(list(chosen.by_pair))
+    return rows.filter((pl.len().over("pair_id") > 1) | is_decided).partition_by("pair_id", maintain_order=True)
 
 
 def _adjudicated(

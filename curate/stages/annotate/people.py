@@ -11,11 +11,10 @@ from annotators.label_studio.tasks import PersonTask, shown_question
 from annotators.principles import chosen
 from curate.config.annotating import ADJUDICATOR, PRINCIPLES, AnnotatorConfig
 from curate.config.model import Pipeline
-from curate.labelling.team import Team
+from curate.labelling.team import Team, push_team, take_all_back
 from curate.ledger.labels import LabelBook, Said, content_of_rulings
 from curate.progress import Progress
 from curate.stages.annotate.correcting import tasks
-from curate.stages.annotate.deciding import ADJUDICATE
 from curate.stages.annotate.recipes import PEOPLE
 from curate.stages.annotate.standings import standings
 from curate.store.lock import writer_lock
@@ -51,7 +50,7 @@ def key_of_people(pipeline: Pipeline) -> dict[str, list[list[object]]]:
     """What people said, as far as it is in the ledger; nothing where nobody is asked."""
     if not _have_people_a_say(pipeline):
         return {}
-    return {"people": content_of_rulings(pipeline.workdir / "ledger.sqlite")}
+    return {"people": content_of_rulings(pipeline.workdir / "ledger.sqlite", pipeline.name)}
 
 
 def _are_people_asked(pipeline: Pipeline) -> bool:
@@ -72,7 +71,7 @@ def _told(work: Callable[[], object], progress: Progress) -> None:
     try:
         work()
     except CurateError as error:
-        progress.say(f"people's work stays as it is: {error.what}")
+        progress.say(f"people's work stays as it is: {error}")
 
 
 @contextmanager
@@ -111,16 +110,13 @@ def push_tasks(pipeline: Pipeline, store: RunStore, say: Callable[[str], None]) 
 
     Raises LabelStudioError.
     """
-    from curate.labelling.gold import read_gold
-
     with _at_work(pipeline) as (server, book):
         said, pushed = book.said(), []
-        for one in pipeline.config.annotate.annotators:
-            if one.kind == PEOPLE:
-                gold = [] if one.gold is None else read_gold(pipeline.path(one.gold.path), one.gold.path)
-                team = _team(pipeline, one.name, one.principles)
-                team = replace(team, gold=gold, gold_share=one.gold.share if one.gold else 0.0)
-                pushed += team.push(server, book, list(_waiting(pipeline, store, one, said)), say)
+        teams = [one for one in pipeline.config.annotate.annotators if one.kind == PEOPLE]
+        for one in teams:
+            team = _with_gold(pipeline, _team(pipeline, one.name, one.principles), one)
+            pushed += push_team(server, book, team, list(_waiting(pipeline, store, one, said)), say)
+        take_all_back(server, book, pipeline.name, [ADJUDICATOR, *(one.name for one in teams)], say)
         pushed += _push_adjudications(pipeline, store, server, book, say)
         if pushed and server.database(pushed[-1].project_id) == "sqlite":
             say(f"{server.url} is on SQLite: for one annotator only; see docs/label-studio.md")
@@ -145,7 +141,7 @@ def _push_adjudications(
     people = [one for one in pipeline.config.annotate.annotators if one.kind == PEOPLE]
     names = dict.fromkeys(name for one in people for name in one.principles)
     team = _team(pipeline, ADJUDICATOR, tuple(names) or PRINCIPLES)
-    return team.push(server, book, list(_contested(pipeline, store)) if is_asked else [], say)
+    return push_team(server, book, team, list(_contested(pipeline, store)) if is_asked else [], say)
 
 
 def _team(pipeline: Pipeline, name: str, principles: tuple[str, ...]) -> Team:
@@ -153,6 +149,15 @@ def _team(pipeline: Pipeline, name: str, principles: tuple[str, ...]) -> Team:
     if settings is None:
         raise AssertionError
     return Team(pipeline.name, name, settings, chosen(principles, pipeline.folder), pipeline.config.seed)
+
+
+def _with_gold(pipeline: Pipeline, team: Team, one: AnnotatorConfig) -> Team:
+    from curate.labelling.gold import read_gold
+
+    if one.gold is None:
+        return team
+    rows = read_gold(pipeline.path(one.gold.path), one.gold.path, has_drafts=one.draft is not None)
+    return replace(team, gold=rows, gold_share=one.gold.share)
 
 
 def pull_work(pipeline: Pipeline, say: Callable[[str], None], *, whole: bool = False) -> "list[Pulled]":
@@ -189,9 +194,12 @@ def _contested(pipeline: Pipeline, store: RunStore) -> Iterator[PersonTask]:
 
     from curate.labelling.workflow import adjudication
 
-    ids = store.table("annotate", "waiting").filter(pl.col("reason") == ADJUDICATE).select("correction_id")
+    ids = store.table("annotate", "waiting").filter(pl.col("reason") == str(Step.ADJUDICATE)).select("correction_id")
     rows = store.table("annotate", "candidates").join(ids, on="correction_id", how="semi").collect()
+    by_pair: dict[str, list[tuple[str, str]]] = {}
+    for pair_id, correction_id, text in rows.select("pair_id", "correction_id", "text").iter_rows():
+        by_pair.setdefault(pair_id, []).append((correction_id, text))
     for pairs in store.frames("dedup", "pairs"):
         for task in tasks(pairs.join(rows, on="pair_id", how="semi", maintain_order="left")):
-            texts = rows.filter(pl.col("pair_id") == task.pair_id).select("correction_id", "text").rows()
+            texts = by_pair[task.pair_id]
             yield adjudication(pipeline.name, task.pair_id, shown_question(task), task.answer, texts)

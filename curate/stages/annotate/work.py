@@ -14,12 +14,11 @@ from curate.identity import content_ids
 from curate.ledger.journal import Ledger
 from curate.ledger.labels import LabelBook, Said
 from curate.progress import Progress
-from curate.stages.annotate.adjudicating import Choices, decisions
+from curate.stages.annotate.adjudicating import choices_of
 from curate.stages.annotate.correcting import NAME, Corrected, Corrections, critic_ask
 from curate.stages.annotate.planning import planned, preferred_texts, suspicious
 from curate.stages.annotate.recipes import Staff, context_of, staff_of
 from curate.store.run import Draft, RunStore
-from schemas.errors import SourceError
 
 if TYPE_CHECKING:
     import polars as pl
@@ -48,7 +47,7 @@ class Work:
         self._staff = staff_of(pipeline)
         self._bounds = bounds
         self._measured: list[pl.DataFrame] = []
-        self._chosen = _chosen(pipeline)
+        self._chosen = choices_of(pipeline)
         self._ratings: list[Rating] = []
 
     def criticise(self) -> None:
@@ -166,7 +165,7 @@ class Work:
             yield self._staff.judge.respondent.name, self._ratings
         if any(chain is None for chain in self._staff.annotators):
             with LabelBook(self._pipeline.workdir / "ledger.sqlite") as book:
-                yield from book.ratings().items()
+                yield from book.ratings(self._pipeline.name).items()
 
     def _said(self) -> Said:
         """What people said, where somebody asked them."""
@@ -183,8 +182,6 @@ class Work:
 
         schema = Table.create_empty().schema
         written = pl.DataFrame(corrected.candidates, schema=schema, orient="row")
-        own = pl.DataFrame(list(self._chosen.own_rows(written)), schema=schema, orient="row")
-        self._more += own.height
         found = preferred_texts(self._store, pairs)
         ids = content_ids("correction", found["pair_id"], [PREFERENCE] * found.height, found["text"])
         imported = found.with_columns(
@@ -192,7 +189,10 @@ class Work:
             annotator=pl.lit(PREFERENCE),
             annotator_kind=pl.lit(PREFERENCE),
         )
-        rows = pl.concat([written, own, imported], how="diagonal").cast(schema).select(schema.names())
+        others = pl.concat([written, imported], how="diagonal").cast(schema).select(schema.names())
+        own = pl.DataFrame(list(self._chosen.own_rows(others)), schema=schema, orient="row")
+        self._more += own.height
+        rows = pl.concat([others, own])
         order = pairs.select("pair_id").with_row_index("row")
         return (
             rows.join(order, on="pair_id", how="left", maintain_order="left")
@@ -285,29 +285,3 @@ def _waiting_rows(undecided: "pl.DataFrame") -> "pl.DataFrame":
     import polars as pl
 
     return undecided.select("pair_id", "annotator", "reason", pl.lit(None, pl.String).alias("draft"), "correction_id")
-
-
-def _chosen(pipeline: Pipeline) -> Choices:
-    """What persons chose among corrections. Raises SourceError at a broken row of the file of decisions."""
-    if pipeline.config.annotate.overlap.adjudicate != "person":
-        return Choices()
-    by_pair = {}
-    if pipeline.config.annotate.label_studio is not None:
-        with LabelBook(pipeline.workdir / "ledger.sqlite") as book:
-            by_pair = decisions(book)
-    return Choices(_from_file(pipeline), by_pair)
-
-
-def _from_file(pipeline: Pipeline) -> Mapping[str, str]:
-    """Of a pair, the annotator whose correction a person chose."""
-    name = pipeline.config.annotate.overlap.decisions
-    if name is None:
-        return {}
-    from curate.providers.recorded import recorded_rows
-
-    path = pipeline.path(name)
-    if not path.is_file():
-        raise SourceError(f"there is no file {name} ({path})", do="correct annotate.overlap.decisions")
-    if path.stat().st_size == 0:
-        return {}
-    return {str(pair_id): str(annotator) for pair_id, annotator in recorded_rows(path, name, ("pair_id", "annotator"))}

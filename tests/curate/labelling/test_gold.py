@@ -1,5 +1,7 @@
 """Gold tasks: which, how many, where; and what a file of them must hold."""
 
+import math
+
 import pytest
 
 from annotators.label_studio.screens import Step
@@ -13,7 +15,7 @@ ROWS = [GoldRow(f"Question {number}?", "An answer.", "A correction.") for number
 
 
 def gold(tasks, rows=ROWS, title="project 0000", share=0.1):
-    return hidden(rows, "p", title, Step.CORRECT, share, tasks, 5)
+    return hidden(rows, "p", title, Step.CORRECT, math.ceil(share * tasks), 5)
 
 
 def test_a_growing_project_keeps_its_gold_and_no_row_comes_twice():

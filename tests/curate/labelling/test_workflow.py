@@ -130,3 +130,22 @@ def test_an_adjudication_is_the_same_in_whatever_order_its_texts_come():
     one = adjudication("p", "pair", "Q?", "A.", texts)
     assert one == adjudication("p", "pair", "Q?", "A.", texts[::-1])
     assert {*zip(one.subject, one.texts, strict=True)} == {*texts}
+
+
+def test_what_is_sent_back_after_two_stages_keeps_the_harmless_version_where_it_is_fine():
+    asked = replace(ASKED, is_two_stage=True, is_inspected=True)
+    said = {only(standing(asked, {})).uid: [ruling("Harmless.")]}
+    said |= {only(standing(asked, said)).uid: [ruling("Helpful.", number=2)]}
+    said |= {only(standing(asked, said)).uid: [ruling("Too long.", "eve", "send_back", 7)]}
+    again = only(standing(asked, said))
+    assert (again.step, again.harmless, again.kept, again.is_two_stage) == (Step.AGAIN, "Harmless.", "Harmless.", True)
+
+
+def test_an_edited_note_is_another_task():
+    asked = replace(ASKED, is_inspected=True)
+    said = {only(standing(asked, {})).uid: [ruling("Mine.")]}
+    inspection = only(standing(asked, said)).uid
+    tasks = [
+        only(standing(asked, said | {inspection: [ruling(note, "eve", "send_back", 7)]})) for note in ("Long.", "Rude.")
+    ]
+    assert tasks[0].uid != tasks[1].uid

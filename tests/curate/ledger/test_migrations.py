@@ -10,8 +10,12 @@ from pathlib import Path
 
 import pytest
 
+from curate.identity import content_id
+from curate.labelling.projects import data_hash
+from curate.labelling.workflow import Asked, standing
 from curate.ledger.accounts import calls_by_model, export, sent_by_model, skip_lost
 from curate.ledger.journal import Ended, KnownFailure, Ledger, Usage
+from curate.ledger.labels import LabelBook, content_of_rulings
 from curate.ledger.tables import FIRST, MIGRATIONS
 from schemas.errors import StoreError
 from schemas.records import CompletionRequest
@@ -140,6 +144,7 @@ def test_processes_that_open_it_at_once_change_it_once(first):
 STOP_BEFORE = """
 import os, signal, sys
 from pathlib import Path
+from curate.ledger.labels import LabelBook, content_of_rulings
 from curate.ledger.tables import connect, migrate
 connection = connect(Path(sys.argv[1]))
 seen = 0
@@ -202,3 +207,43 @@ def test_a_migrated_ledger_takes_new_calls(first):
         assert ledger.responses([LOST]) == {LOST: b"late"}
         assert ledger.spent_nano_usd() == 127
     assert sum(one["possibly_paid"] for one in sent_by_model(first)) == 0
+
+
+def test_what_people_did_before_there_were_steps_counts_as_it_did(tmp_path):
+    path = tmp_path / "ledger.sqlite"
+    uid = content_id("label", "p", "team", "pair", "How tall?", "It is tall.", "It is tall.")
+    texts = content_id("data", "How tall?", "It is tall.")
+    connection = sqlite3.connect(path)
+    for migration in MIGRATIONS[:3]:
+        connection.executescript(migration)
+    task = (uid, "project", "pair", "team", "It is tall.", "It is tall.", texts, AT)
+    columns = "uid, title, pair_id, annotator, answer, draft, data_hash, planned_at"
+    connection.execute(f"INSERT INTO label_tasks ({columns}) VALUES (?, ?, ?, ?, ?, ?, ?, ?)", task)
+    annotation = (
+        "project",
+        7,
+        1,
+        uid,
+        3,
+        "done",
+        None,
+        "ann",
+        "ann",
+        "minor",
+        "It is 10 m tall.",
+        "[]",
+        "{}",
+        9.0,
+        AT,
+        b"",
+        AT,
+    )
+    connection.execute(f"INSERT INTO label_annotations VALUES ({', '.join('?' * len(annotation))})", annotation)
+    connection.execute("PRAGMA user_version = 3")
+    connection.commit()
+    connection.close()
+    with LabelBook(path) as book:
+        found = standing(Asked("p", "team", "pair", "How tall?", "It is tall.", "A draft."), book.said())
+        assert book.tasks("project")[uid].data_hash == data_hash({"question": "How tall?", "answer": "It is tall."})
+    assert [ruling.text for ruling in found.rulings] == ["It is 10 m tall."]
+    assert content_of_rulings(path, "p") == [[uid, "project", 7, 1]]

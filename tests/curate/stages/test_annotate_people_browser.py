@@ -7,7 +7,7 @@ import pytest
 from annotators.label_studio.client import LabelStudio
 from annotators.label_studio.results import read_annotation
 from annotators.label_studio.screens import Step, instruction, screen
-from annotators.label_studio.tasks import PersonTask, as_json
+from annotators.label_studio.tasks import PersonTask, as_json, shown
 from curate.labelling.reports import projects
 from curate.ledger.labels import LabelBook
 from curate.pipeline import run_stage
@@ -137,11 +137,8 @@ def test_keys_in_the_text_are_text_and_outside_they_are_verdicts(work, person):
 def test_hostile_texts_run_nothing_and_call_nobody(person, label_studio):
     address = f"http://{FOREIGN}/text.txt"
     tasks = [(HOSTILE, HOSTILE, f"{HOSTILE} <script>window.hacked = 8</script>"), (address, address, f"{address}?")]
-    with LabelStudio(label_studio.url, label_studio.account.token) as server:
-        project = server.create_project(
-            "hostile texts", screen(Step.CORRECT), instruction(Step.CORRECT, []), overlap=1
-        )["id"]
-        server.import_tasks(project, [as_json(PersonTask(f"u{n}", "pair", *one)) for n, one in enumerate(tasks)])
+    made = [PersonTask(f"u{number}", "pair", *one) for number, one in enumerate(tasks)]
+    project = shown_project(label_studio, "hostile texts", *made)
     with person(project) as page:
         title = page.page.title()
         for question, answer, draft in tasks:
@@ -188,6 +185,16 @@ def test_submitted_work_can_be_taken_up_again(work, person):
     assert [text for text in pulled(made) if text.endswith(" It is round.")]
 
 
+def shown_project(label_studio, title, *tasks):
+    """A project that shows some tasks of one kind; its id."""
+    one = tasks[0]
+    seen = screen(one.step, len(one.texts), is_two_stage=one.is_two_stage)
+    with LabelStudio(label_studio.url, label_studio.account.token) as server:
+        project = server.create_project(title, seen, instruction(one.step, []), overlap=1)["id"]
+        server.import_tasks(project, [as_json(task) for task in tasks])
+    return project
+
+
 OTHERS = {
     Step.HELPFUL: PersonTask("u", "pair", "Q?", "The answer.", "Harmless.", Step.HELPFUL, harmless="Harmless."),
     Step.AGAIN: PersonTask("u", "pair", "Q?", "The answer.", "Sent back.", Step.AGAIN, note="Too long."),
@@ -199,7 +206,7 @@ OTHERS = {
 
 
 @pytest.mark.parametrize(
-    ("step", "shown", "begins", "choice", "key", "said"),
+    ("step", "texts", "begins", "choice", "key", "said"),
     [
         (Step.HELPFUL, ["Q?", "The answer.", "Harmless."], "Harmless.", "minor", "2", ("minor", "Harmless. More.")),
         (Step.AGAIN, ["Q?", "Too long.", "The answer."], "Sent back.", "major", "3", ("major", "Sent back. More.")),
@@ -209,19 +216,36 @@ OTHERS = {
     ],
 )
 def test_the_screen_of_each_step_shows_its_texts_and_takes_its_keys(
-    person, label_studio, step, shown, begins, choice, key, said
+    person, label_studio, step, texts, begins, choice, key, said
 ):
     task = OTHERS[step]
-    with LabelStudio(label_studio.url, label_studio.account.token) as server:
-        told = instruction(step, [])
-        title = f"step {step} {choice}"
-        project = server.create_project(title, screen(step, len(task.texts)), told, overlap=1)["id"]
-        server.import_tasks(project, [as_json(task)])
+    project = shown_project(label_studio, f"step {step} {choice}", task)
     with person(project) as page:
-        assert (page.shown, page.text) == (shown, begins)
+        assert (page.shown, page.text) == (texts, begins)
         page.write(" More.")
         page.choose(choice, key)
         page.submit()
     (done,) = Hands(label_studio.url, label_studio.account.token).tasks(project)
     found = read_annotation(step, done["annotations"][0]["result"], task.kept, task.draft, len(task.texts))
     assert (found.verdict, found.text) == said
+
+
+@pytest.mark.parametrize(
+    ("more", "key"),
+    [
+        ({"step": Step.HELPFUL, "harmless": HOSTILE}, "4"),
+        ({"step": Step.AGAIN, "harmless": HOSTILE, "note": HOSTILE}, "4"),
+        ({"step": Step.INSPECT}, "2"),
+        ({"step": Step.ADJUDICATE, "texts": (HOSTILE, f"{HOSTILE}!")}, "0"),
+    ],
+)
+def test_hostile_texts_run_nothing_on_any_screen(person, label_studio, more, key):
+    task = PersonTask("u", "pair", HOSTILE, HOSTILE, f"{HOSTILE} more", **more)
+    with person(shown_project(label_studio, f"hostile {task.step}", task)) as page:
+        title = page.page.title()
+        page.open_diff()
+        page.page.wait_for_timeout(500)
+        assert sorted(page.shown) == sorted(shown(task).values())
+        page.choose("reject", key)
+        page.submit()
+        assert (page.page.title(), page.page.evaluate("window.hacked")) == (title, None)

@@ -5,6 +5,7 @@ import pytest
 
 from annotators.label_studio.screens import Step
 from curate.config.reading import read_pipeline
+from curate.config.table import Bounds
 from curate.labelling.reports import people, projects
 from curate.ledger.labels import LabelBook
 from curate.pipeline import run_stage
@@ -247,13 +248,52 @@ def test_other_principles_move_what_nobody_began_to_a_new_project(work):
     assert annotate(changed).kept == 3
 
 
-def test_what_people_did_stays_when_their_project_is_removed(work):
-    made, hands = work(2)
-    for task in hands.tasks(project_of(made)):
+def test_what_people_did_stays_when_their_project_is_removed_and_the_rest_moves(work):
+    made, hands = work(4)
+    tasks = hands.tasks(project_of(made))
+    for task in tasks[:2]:
         hands.annotate(task["id"], ruled("fine"))
+    hands.annotate(tasks[2]["id"], ruled("splendid"))
     assert annotate(made).kept == 2
     hands.call("DELETE", f"/api/projects/{project_of(made)}/")
     said = []
-    assert pull_work(made, said.append) == []
+    pull_work(made, said.append)
     assert "not on this server any more" in said[0]
-    assert annotate(made).kept == 2
+    (pushed,) = push_tasks(made, RunStore(made.workdir), lambda _: None)
+    assert pushed.sent == 2
+    for task in hands.tasks(pushed.project_id):
+        hands.annotate(task["id"], ruled("minor", task["data"]["answer"] + " In the new project."))
+    accounting = annotate(made)
+    assert (accounting.kept, accounting.waiting) == (4, 0)
+    assert table(made, "candidates")["text"].str.ends_with(" In the new project.").sum() == 2
+    assert annotate(made).kept == 4
+
+
+def test_tasks_of_people_who_are_not_asked_any_more_are_taken_back(work):
+    made, hands = work(2)
+    project = project_of(made)
+    team = made.config.annotate.annotators[0].model_copy(update={"name": "others"})
+    config = made.config.model_copy(
+        update={"annotate": made.config.annotate.model_copy(update={"annotators": (team,)})}
+    )
+    changed = made.model_copy(update={"config": config})
+    annotate(changed)
+    assert hands.tasks(project) == []
+    assert sorted(one["tasks"] for one in report(made, projects)) == [0, 2]
+
+
+def test_a_decision_stays_when_only_one_correction_is_left(work, other):
+    made, hands = work(1, [{**TEAM, "overlap": {"share": 1.0, "people": 2}}], {"adjudicate": "person"})
+    (task,) = hands.tasks(project_of(made))
+    hands.annotate(task["id"], ruled("minor", task["data"]["answer"] + " One."))
+    other.annotate(task["id"], ruled("minor", task["data"]["answer"] + " Other." * 30))
+    annotate(made)
+    (queue,) = hands.tasks(project_of(made, Step.ADJUDICATE))
+    hands.annotate(queue["id"], chose("reject"))
+    accounting = annotate(made)
+    assert (accounting.kept, accounting.waiting) == (0, 0)
+    config = made.config.annotate.model_copy(update={"gates": {"size.ratio": Bounds(max=2.0)}})
+    changed = made.model_copy(update={"config": made.config.model_copy(update={"annotate": config})})
+    accounting = annotate(changed)
+    assert (accounting.kept, accounting.dropped) == (0, 2)
+    assert RunStore(made.workdir).published("annotate").dropped_by == {"size.ratio": 1, "adjudication.person": 1}
