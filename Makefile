@@ -10,6 +10,10 @@ PORT ?= 8080
 export UV_FIND_LINKS := $(PIP_FIND_LINKS)
 # Models come from installed packages or named folders: the demo and the tests never call a hub.
 OFFLINE := HF_HUB_OFFLINE=1 HF_HUB_DISABLE_TELEMETRY=1 TOKENIZERS_PARALLELISM=false
+# Tests start hundreds of processes, and each would compile torch anew where an image forbids to keep bytecode. Threads
+# that wait (of torch, FAISS, numpy) sleep instead of spinning: another worker needs the core.
+TESTING := $(OFFLINE) PYTHONDONTWRITEBYTECODE= OMP_WAIT_POLICY=PASSIVE OPENBLAS_THREAD_TIMEOUT=4
+WORKERS ?= 2
 
 .PHONY: setup demo check test bench label-studio wheel lock clean
 
@@ -43,8 +47,8 @@ check: setup  ## format, lint, types, layers
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-test: setup  ## all tests; those that need a GPU or real data say so where they are skipped
-	$(OFFLINE) $(BIN)/python -m pytest
+test: setup  ## all tests, WORKERS at once; those that need a GPU or real data say so where they are skipped
+	$(TESTING) $(BIN)/python -m pytest --numprocesses $(WORKERS) --dist worksteal
 
 bench: setup  ## every benchmark, with peers and limits in the same run
 	for file in bench/*.py; do $(OFFLINE) $(BIN)/python $$file || exit 1; done

@@ -1,7 +1,7 @@
 """Vectors with the spectrum of real embeddings, any number of them, a tenth near to another one.
 
-Real texts are embedded; each vector is one of theirs moved along directions drawn from their own covariance, so that
-neighbours and principal directions are as in real data. Usage: python vectors.py TARGET.npy ROWS
+Real texts are embedded, fewer for few rows; each vector is one of theirs moved along directions drawn from their own
+covariance, so that neighbours and principal directions are as in real data. Usage: python vectors.py TARGET.npy ROWS
 """
 
 import sys
@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from form.prompts import texts
 
 TEXTS = 2500
+ROWS_A_TEXT = 10
 LONGEST = 400
 NEAR_SHARE = 0.1
 
@@ -44,4 +45,5 @@ def spread(real: NDArray[np.float32], rows: int) -> NDArray[np.float32]:
 
 
 if __name__ == "__main__":
-    np.save(Path(sys.argv[1]), spread(embedded(TEXTS), int(sys.argv[2])))
+    asked = int(sys.argv[2])
+    np.save(Path(sys.argv[1]), spread(embedded(min(TEXTS, asked // ROWS_A_TEXT)), asked))

@@ -4,12 +4,9 @@ import json
 import os
 import signal
 import socket
-import subprocess
-import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -18,35 +15,24 @@ from curate.config.model import Pipeline
 from curate.ledger.accounts import batches
 from curate.pipeline import run_stage
 from schemas.errors import StageError
+from tests.commands import Command, until
 from tests.curate.asking.test_batching import BATCH, PRICE, VENDORS, generate, model, sizes
+from tests.curate.stages.killing import command
 from tests.llm_server import Batch, LLMServer
 from tests.llm_server.asked import Kind, read_asked
 from tests.llm_server.batches import BatchRequest
 
-WATCHED = (
-    'import sys; sys.argv = ["curate", "run", "--stage", "generate", "-c", {!r}]; from curate.cli import main; main()'
-)
 
-
-def started(pipeline: Pipeline) -> "subprocess.Popen[str]":
+def started(pipeline: Pipeline) -> Command:
     """A process that runs generate."""
     run_stage(pipeline, "filter", lambda _: None, again=False)
-    code = WATCHED.format(str(pipeline.folder / "pipelines.toml"))
-    return subprocess.Popen([sys.executable, "-c", code], stderr=subprocess.PIPE, text=True)
+    return command(pipeline)
 
 
-def ended(process: "subprocess.Popen[str]", number: int) -> str:
-    """What the process said until this signal ended it."""
-    process.send_signal(number)
-    _, said = process.communicate(timeout=20)
-    return said
-
-
-def wait_until(condition: Callable[[], object]) -> None:
-    deadline = time.monotonic() + 20
-    while not condition():
-        assert time.monotonic() < deadline, "waited too long"
-        time.sleep(0.01)
+def ended(process: Command, number: int) -> int | None:
+    """The exit code after this signal."""
+    os.kill(process.pid, number)
+    return process.ended()
 
 
 def moved(pipeline: Pipeline, old: str, new: str) -> None:
@@ -72,7 +58,7 @@ def test_a_run_killed_before_its_batches_arrived_submits_them_once(served, serve
     with socket.create_server(("127.0.0.1", 0)) as silent:
         moved(pipeline, server.url, f"http://127.0.0.1:{silent.getsockname()[1]}")
         process = started(pipeline)
-        wait_until(lambda: ledger.is_file() and len(batches(ledger)) == 2)
+        until(lambda: ledger.is_file() and len(batches(ledger)) == 2)
         ended(process, signal.SIGKILL)
     assert generate(both(served, server, BATCH + PRICE, budget)).published("generate").accounting.kept == 10
     assert [one["state"] for one in batches(ledger)] == ["never_submitted"] * 2 + ["ended"] * 2
@@ -89,7 +75,7 @@ def test_a_run_killed_before_its_batches_were_acknowledged_fetches_them(served, 
     pipeline = both(served, server)
     server.after_batch_submitted = kill
     process = started(pipeline)
-    process.communicate(timeout=20)
+    assert process.ended() == -signal.SIGKILL
     assert [one["state"] for one in batches(pipeline.workdir / "ledger.sqlite")] == ["planned", "planned"]
     server.after_batch_submitted = lambda: None
     assert generate(pipeline).published("generate").accounting.kept == 10
@@ -101,7 +87,7 @@ def test_a_run_killed_while_it_polls_fetches_its_batches(served, server):
     server.batch_polls = 10**9
     pipeline = both(served, server, BATCH + "batch_requests = 3")
     process = started(pipeline)
-    wait_until(lambda: len(server.batches) == 4 and all(batch.polls > 1 for batch in server.batches.values()))
+    until(lambda: len(server.batches) == 4 and all(batch.polls > 1 for batch in server.batches.values()))
     ended(process, signal.SIGKILL)
     server.batch_polls = 1
     assert generate(pipeline).published("generate").accounting.kept == 10
@@ -113,9 +99,9 @@ def test_ctrl_c_leaves_batches_at_work_and_the_next_run_fetches_them(served, ser
     server.batch_polls = 10**9
     pipeline = served(keys=BATCH)
     process = started(pipeline)
-    wait_until(lambda: any(batch.polls > 1 for batch in server.batches.values()))
-    said = ended(process, signal.SIGINT)
-    assert process.returncode == 1
+    until(lambda: any(batch.polls > 1 for batch in server.batches.values()))
+    assert ended(process, signal.SIGINT) == 1
+    said = process.err
     (batch_id,) = server.batches
     assert f"served: 1 batches are at work: {batch_id}; run again to fetch" in said
     assert "waiting for 0 calls in flight" in said
