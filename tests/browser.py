@@ -1,14 +1,14 @@
 """A real Chromium, for the tests and pictures that need one: Debian's, never one that is downloaded behind our back."""
 
-import os
 import shutil
-import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+
+from tests.debian import install
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
@@ -23,7 +23,6 @@ ARGUMENTS = [
     "--disable-sync",
     "--no-first-run",
 ]
-INSTALL_TIMEOUT_S = 600
 
 
 class NoBrowserError(Exception):
@@ -32,12 +31,10 @@ class NoBrowserError(Exception):
 
 def installed_chromium() -> Path:
     """The browser's program. Where there is none, root installs Debian's once. Raises NoBrowserError."""
+    why_not = "" if _found() else install("chromium", lambda: _found() is not None)
     found = _found()
     if found is None:
-        _install()
-        found = _found()
-    if found is None:
-        raise NoBrowserError(f"none of {', '.join(NAMES)} is in PATH")
+        raise NoBrowserError(f"none of {', '.join(NAMES)} is in PATH; {why_not}")
     return found
 
 
@@ -71,23 +68,3 @@ def needs_browser() -> None:
 
 def _found() -> Path | None:
     return next((Path(path) for name in NAMES if (path := shutil.which(name)) is not None), None)
-
-
-def _install() -> None:
-    if os.geteuid() != 0 or shutil.which("apt-get") is None:
-        raise NoBrowserError("there is no Chromium, and only root may install it: apt-get install chromium")
-    environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
-    for command in (["update"], ["install", "-y", "--no-install-recommends", "chromium"]):
-        try:
-            done = subprocess.run(
-                ["apt-get", *command],
-                check=False,
-                capture_output=True,
-                text=True,
-                env=environment,
-                timeout=INSTALL_TIMEOUT_S,
-            )
-        except subprocess.TimeoutExpired as error:
-            raise NoBrowserError(f"apt-get {command[0]} took more than {INSTALL_TIMEOUT_S} s") from error
-        if done.returncode != 0:
-            raise NoBrowserError(f"apt-get {command[0]} says {(done.stderr or done.stdout).strip()[-300:]}")

@@ -16,6 +16,7 @@ import pytest
 
 from annotators.label_studio.database import Database, server_variables
 from annotators.label_studio.environment import cache_folder, command, installed_python, made_once, settings
+from tests.debian import install
 from tests.label_studio import needs_label_studio
 
 HOST, PASSWORD = "127.0.0.1", "p@ss:w/rd %1"
@@ -133,14 +134,10 @@ def _own(folder: Path) -> None:
 
 def _programs() -> Path:
     """The folder of PostgreSQL's programs, installed if that is possible; the test is skipped, and says so, if not."""
+    why_not = "" if _found() else install("postgresql", lambda: _found() is not None)
     found = _found()
-    if found is None and os.geteuid() == 0 and shutil.which("apt-get"):
-        argv = ["apt-get", "install", "-y", "-q", "--no-install-recommends", "postgresql"]
-        quiet = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
-        subprocess.run(argv, check=False, capture_output=True, env=quiet, stdin=subprocess.DEVNULL, timeout=600)
-        found = _found()
     if found is None:
-        pytest.skip("NOT TESTED ON POSTGRESQL: initdb is neither in PATH nor in /usr/lib/postgresql")
+        pytest.skip(f"NOT TESTED ON POSTGRESQL: initdb is neither in PATH nor in /usr/lib/postgresql; {why_not}")
     return found
 
 
