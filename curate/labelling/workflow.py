@@ -10,7 +10,7 @@ from annotators.label_studio.results import REJECT, SEND_BACK
 from annotators.label_studio.screens import Step
 from annotators.label_studio.tasks import PersonTask
 from curate.identity import content_id
-from curate.ledger.labels import Ruling, Said
+from curate.ledger.labels import Ruling, Rulings
 
 NO_NOTE = "(the inspector left no note)"
 
@@ -42,7 +42,7 @@ class Standing:
     missing: int = 0
 
 
-def standing(asked: Asked, said: Said) -> Standing:
+def standing(asked: Asked, said: Rulings) -> Standing:
     """Follow the pair's tasks through what people said. A ruling whose text was changed since leads to a new task."""
     if not asked.is_two_stage:
         return _corrected(asked, said, replace(_task(asked, Step.CORRECT, asked.answer), people=asked.people))
@@ -57,7 +57,7 @@ def standing(asked: Asked, said: Said) -> Standing:
     return _corrected(asked, said, second)
 
 
-def _corrected(asked: Asked, said: Said, task: PersonTask) -> Standing:
+def _corrected(asked: Asked, said: Rulings, task: PersonTask) -> Standing:
     """What came of a task that ends in corrections."""
     ruled = _newest(said, task, task.people)
     parts = [_inspected(asked, said, one, task.harmless) for one in ruled]
@@ -69,7 +69,7 @@ def _corrected(asked: Asked, said: Said, task: PersonTask) -> Standing:
     )
 
 
-def _inspected(asked: Asked, said: Said, ruling: Ruling, harmless: str) -> Standing:
+def _inspected(asked: Asked, said: Rulings, ruling: Ruling, harmless: str) -> Standing:
     """A correction that an inspector must see first; one that was sent back is done, and inspected, again.
 
     harmless: the first of two stages' text, which the second one keeps where it is fine.
@@ -126,7 +126,7 @@ def _task(asked: Asked, step: Step, *made_from: str) -> PersonTask:
     return PersonTask(uid, asked.pair_id, asked.question, asked.answer, asked.draft, step)
 
 
-def _newest(said: Said, task: PersonTask, most: int) -> list[Ruling]:
+def _newest(said: Rulings, task: PersonTask, most: int) -> list[Ruling]:
     """Of different people, the newest `most` rulings."""
     return list(said.get(task.uid, ()))[-most:]
 

@@ -96,7 +96,7 @@ class Ruling:
     seconds: float | None
 
 
-Said = Mapping[str, Sequence[Ruling]]
+Rulings = Mapping[str, Sequence[Ruling]]
 """Of each task (by its uid) what people said, the newest last, of each person the newest."""
 
 

@@ -14,7 +14,7 @@ from curate.config.model import Pipeline
 from curate.identity import content_id
 from curate.labelling.workflow import Standing
 from curate.ledger.journal import KnownFailure, Ledger
-from curate.ledger.labels import Ruling, Said
+from curate.ledger.labels import Ruling, Rulings
 from curate.stages.annotate.recipes import PEOPLE, Staff
 from curate.stages.annotate.standings import standings
 from curate.store.run import RunStore
@@ -98,7 +98,7 @@ class Corrected:
 class Corrections:
     """The plan of corrections: who is asked what, who comes next, and what the ledger holds of it."""
 
-    def __init__(self, pipeline: Pipeline, staff: Staff, planned: "pl.DataFrame", said: Said | None = None) -> None:
+    def __init__(self, pipeline: Pipeline, staff: Staff, planned: "pl.DataFrame", said: Rulings | None = None) -> None:
         """planned: pair_id, order, wanted of all pairs that are to be corrected, and `violations`.
 
         said: what people said.

@@ -12,7 +12,7 @@ from annotators.principles import chosen
 from curate.config.annotating import ADJUDICATOR, PRINCIPLES, AnnotatorConfig
 from curate.config.model import Pipeline
 from curate.labelling.team import Team, push_team, take_all_back
-from curate.ledger.labels import LabelBook, Said, content_of_rulings
+from curate.ledger.labels import LabelBook, Rulings, content_of_rulings
 from curate.progress import Progress
 from curate.stages.annotate.correcting import tasks
 from curate.stages.annotate.recipes import PEOPLE
@@ -174,7 +174,7 @@ def pull_work(pipeline: Pipeline, say: Callable[[str], None], *, whole: bool = F
         return pull(server, book, say, pseudonymous=settings.pseudonymous, whole=whole)
 
 
-def _waiting(pipeline: Pipeline, store: RunStore, one: AnnotatorConfig, said: Said) -> Iterator[PersonTask]:
+def _waiting(pipeline: Pipeline, store: RunStore, one: AnnotatorConfig, said: Rulings) -> Iterator[PersonTask]:
     """What is to be done next on the pairs that wait for some people, as far as the ledger knows by now."""
     import polars as pl
 

@@ -7,12 +7,12 @@ from curate.assignment import uniforms
 from curate.config.annotating import AnnotatorConfig
 from curate.config.model import Pipeline
 from curate.labelling.workflow import Asked, Standing, standing
-from curate.ledger.labels import Said
+from curate.ledger.labels import Rulings
 from schemas.records import CorrectionTask
 
 
 def standings(
-    pipeline: Pipeline, one: AnnotatorConfig, tasks: Sequence[CorrectionTask], drafts: Mapping[str, str], said: Said
+    pipeline: Pipeline, one: AnnotatorConfig, tasks: Sequence[CorrectionTask], drafts: Mapping[str, str], said: Rulings
 ) -> dict[str, Standing]:
     """Of each task's pair, what some people made of it. drafts: by pair, where a model wrote one."""
     return {asked.pair_id: standing(asked, said) for asked in _asked(pipeline, one, tasks, drafts)}

@@ -12,7 +12,7 @@ from curate.config.table import Bounds
 from curate.gates.registry import find_gates
 from curate.identity import content_ids
 from curate.ledger.journal import Ledger
-from curate.ledger.labels import LabelBook, Said
+from curate.ledger.labels import LabelBook, Rulings
 from curate.progress import Progress
 from curate.stages.annotate.adjudicating import choices_of
 from curate.stages.annotate.correcting import NAME, Corrected, Corrections, critic_ask
@@ -167,7 +167,7 @@ class Work:
             with LabelBook(self._pipeline.workdir / "ledger.sqlite") as book:
                 yield from book.ratings(self._pipeline.name).items()
 
-    def _said(self) -> Said:
+    def _said(self) -> Rulings:
         """What people said, where somebody asked them."""
         if all(chain is not None for chain in self._staff.annotators):
             return {}

@@ -2,6 +2,8 @@ import os
 import signal
 import subprocess
 import sys
+import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -48,15 +50,18 @@ def test_two_run_directories_do_not_hinder_each_other(holder, tmp_path):
 
 
 def test_a_patient_writer_waits_until_the_other_has_ended(tmp_path):
-    first, order = writer_lock(tmp_path, ".labels.lock"), []
+    first, order, begun = writer_lock(tmp_path, ".labels.lock"), [], threading.Event()
     first.__enter__()
 
     def wait() -> None:
+        begun.set()
         with writer_lock(tmp_path, ".labels.lock", patience_s=30.0):
             order.append("second")
 
     with ThreadPoolExecutor(1) as pool:
         waiting = pool.submit(wait)
+        begun.wait(30)
+        time.sleep(0.5)  # a writer without patience is refused by now
         order.append("first")
         first.__exit__(None, None, None)
         waiting.result(30)
