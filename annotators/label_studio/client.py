@@ -39,6 +39,12 @@ def _detail(words: str) -> str:
     return " ".join(words.split())[:200]
 
 
+def uid_of(task: dict[str, Any]) -> str:
+    """The name that we gave a task; empty where somebody else made it, whose `meta` may be anything."""
+    meta = task.get("meta")
+    return str(meta.get("uid", "")) if isinstance(meta, dict) else ""
+
+
 class LabelStudioBusyError(LabelStudioError):
     """A call broke or timed out: what it asked for may have been done."""
 
@@ -135,6 +141,10 @@ class LabelStudio:
         except LabelStudioGoneError:
             return False
 
+    def delete_project(self, project_id: int) -> None:
+        """Remove a project with all that is in it."""
+        self._json("DELETE", f"api/projects/{int(project_id)}")
+
     def import_tasks(self, project_id: int, tasks: Sequence[dict[str, Any]]) -> None:
         """Add tasks. After an error they may be there: list before anything is sent again."""
         self._json("POST", f"api/projects/{int(project_id)}/import", body=list(tasks))
@@ -149,7 +159,7 @@ class LabelStudio:
         return [
             Mark(
                 int(row["id"]),
-                str((row.get("meta") or {}).get("uid", "")),
+                uid_of(row),
                 int(row.get("total_annotations") or 0),
                 int(row.get("cancelled_annotations") or 0),
                 int(row.get("overlap") or 1),

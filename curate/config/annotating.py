@@ -1,8 +1,9 @@
 """What `[pipelines.NAME.annotate]` may say: who corrects which pairs, by which rules, and which corrections stay."""
 
 from typing import Literal, Self
+from urllib.parse import urlsplit
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from curate.config.calls import CallConfig, check_budget, check_requests, whole
 from curate.config.table import Bounds, Money, Share, Table, check_names
@@ -160,6 +161,17 @@ class LabelStudioConfig(Table):
     """Address of the server."""
     token_env: str = Field(default="LABEL_STUDIO_TOKEN", max_length=60, pattern=r"^[A-Z][A-Z0-9_]*$")
     """Name of the environment variable that holds the access token, a personal or a legacy one."""
+
+    @field_validator("url")
+    @classmethod
+    def _is_address(cls, url: str) -> str:
+        parts = urlsplit(url)
+        if parts.scheme not in {"http", "https"} or not parts.hostname:
+            raise ValueError("the address of a server begins with http:// or https://, then its name")
+        if parts.username is not None or parts.password is not None:
+            raise ValueError("no user and no password stand in the address: the token comes from token_env")
+        return url
+
     shard_tasks: int = Field(default=5_000, ge=1, le=10_000)
     """Tasks of one project; the server becomes slow beyond 10,000."""
     batch_tasks: int = Field(default=500, ge=1, le=1_000)

@@ -95,6 +95,8 @@ def _fault(file: Path, lines: dict[Location, int], location: Location, fault: An
         nearest = _nearest(str(location[-1]), _known_keys(location[:-1]))
         return f'{place}: {_table(location[:-1])}: unknown key "{location[-1]}"{nearest}'
     message = fault["msg"].removeprefix("Value error, ")
+    if fault["type"] == "model_type":
+        return f"{place}: {_table(location)}: a table of keys is needed here, such as {{ … }}, not {fault['input']!r}"
     if fault["type"] == "missing":
         return f'{place}: {_table(location[:-1])}: the key "{location[-1]}" is missing'
     if str(location[-1]).endswith("_env"):

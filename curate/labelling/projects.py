@@ -18,7 +18,8 @@ def titles_of(pipeline: str, annotator: str, step: Step, shown: str, told: str) 
     """
     configuration = content_id("label project", pipeline, annotator, shown, told)[:10]
     who = f"{pipeline[:14]} {annotator[:14]}" if step is Step.CORRECT else f"{pipeline[:10]} {annotator[:10]} {step}"
-    return [f"{who} {configuration} {shard:04d}" for shard in range(MOST_PROJECTS)]
+    told_as = " ".join(who.split())  # the server cuts white space at the ends, and would not find its title again
+    return [f"{told_as} {configuration} {shard:04d}".strip() for shard in range(MOST_PROJECTS)]
 
 
 def planned(task: PersonTask, title: str, pipeline: str, annotator: str) -> PlannedTask:

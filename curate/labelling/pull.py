@@ -7,12 +7,14 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from annotators.label_studio.client import LabelStudio
+from annotators.label_studio.client import LabelStudio, uid_of
 from annotators.label_studio.results import WrongAnnotationError, read_annotation
 from annotators.label_studio.screens import Step
 from curate.labelling.projects import data_hash
 from curate.ledger.labels import DELETED, DONE, QUARANTINED, SKIPPED, Annotation, LabelBook, PlannedTask
 
+SHORTEST_S, LONGEST_S = 0.01, 30 * 86_400.0
+"""Times for a task that are believed; the server takes any number."""
 OVERLAP = timedelta(seconds=120)
 """A pull looks back this much behind its cursor: clocks differ, and a transaction may become visible late."""
 
@@ -43,8 +45,10 @@ def pull(
         changed = list(server.changed_tasks(project_id, since))
         annotations = [one for task in changed for one in _annotations(task, tasks, server.url, pseudonymous)]
         gone = _gone(book, title, changed, annotations)
-        there = {mark.uid: mark.task_id for mark in server.task_marks(project_id) if mark.uid in tasks}
-        orphans = _orphans(book, title, there, {one.annotation_id for one in annotations})
+        marks = server.task_marks(project_id)
+        there = {mark.uid: mark.task_id for mark in marks if mark.uid in tasks}
+        ids = {mark.task_id for mark in marks}
+        orphans = _orphans(book, title, ids, {one.annotation_id for one in annotations})
         newest = max((str(task["updated_at"]) for task in changed if task.get("updated_at")), default=cursor)
         new = book.keep(title, [*annotations, *gone, *orphans], newest)
         deleted = book.seen(title, there)
@@ -56,7 +60,7 @@ def pull(
 def _annotations(
     task: dict[str, Any], known: dict[str, PlannedTask], url: str, pseudonymous: bool
 ) -> Iterator[Annotation]:
-    uid = str((task.get("meta") or {}).get("uid", ""))
+    uid = uid_of(task)
     planned = known.get(uid)
     for found in _once(task.get("annotations") or []):
         yield _annotation(found, task, planned, url, pseudonymous)
@@ -67,7 +71,8 @@ def _once(annotations: list[dict[str, Any]]) -> list[dict[str, Any]]:
     found: dict[str, dict[str, Any]] = {}
     for one in sorted(annotations, key=lambda one: int(one["id"])):
         regions = sorted(str(region.get("id")) for region in one.get("result") or [] if isinstance(region, dict))
-        found.setdefault(json.dumps([_user(one.get("completed_by")), regions, one.get("result")], sort_keys=True), one)
+        same = [_user(one.get("completed_by")), one.get("was_cancelled"), regions, one.get("result")]
+        found.setdefault(json.dumps(same, sort_keys=True), one)
     return list(found.values())
 
 
@@ -119,9 +124,8 @@ def _gone(
             yield Annotation(annotation_id, uid, task_id, DELETED, "the annotation was deleted there")
 
 
-def _orphans(book: LabelBook, title: str, there: dict[str, int], seen: set[int]) -> Iterator[Annotation]:
-    """Annotations that we know whose task is not there any more."""
-    tasks = set(there.values())
+def _orphans(book: LabelBook, title: str, tasks: set[int], seen: set[int]) -> Iterator[Annotation]:
+    """Annotations that we know whose task is not there any more. tasks: all that are there, twins too."""
     for annotation_id, (task_id, uid) in book.living(title).items():
         if task_id not in tasks and annotation_id not in seen and uid is not None:
             yield Annotation(annotation_id, uid, task_id, DELETED, "its task was deleted there")
@@ -143,8 +147,10 @@ def _user(user: Any) -> int | None:
 
 
 def _seconds(lead_time: Any) -> float | None:
-    return float(lead_time) if isinstance(lead_time, int | float) and lead_time >= 0 else None
+    is_time = isinstance(lead_time, int | float) and SHORTEST_S <= lead_time <= LONGEST_S
+    return float(lead_time) if is_time else None
 
 
 def _earlier(cursor: str) -> str:
-    return (datetime.fromisoformat(cursor) - OVERLAP).isoformat().replace("+00:00", "Z")
+    told = (datetime.fromisoformat(cursor) - OVERLAP).isoformat(timespec="microseconds")  # the server wants all six
+    return told.replace("+00:00", "Z")

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from annotators.label_studio.client import LabelStudio, LabelStudioBusyError, Mark
 from annotators.label_studio.tasks import PersonTask, as_json
@@ -62,29 +63,30 @@ def push(
             raise LabelStudioError(
                 f'{len(missing):,} tasks of "{project.title}" do not arrive', do="look at the server's log, push again"
             )
-    _share(server, {uid: task.people for uid, task in wanted.items()}, there)
+    unusable = book.unusable(project.title)
+    _share(server, {uid: task.people + unusable.get(uid, 0) for uid, task in wanted.items()}, there)
     book.seen(project.title, {uid: mark.task_id for uid, mark in there.items()})
     return Pushed(project.title, project_id, len(wanted), len(wanted) - first, removed)
 
 
 def take_back(server: LabelStudio, book: LabelBook, project: LabelProject, uids: set[str]) -> set[str]:
-    """Remove tasks of a project that nobody began: no annotation, nothing skipped, no draft. Which ones are gone now.
+    """Remove tasks of a project that nobody began: no annotation, nothing skipped, no draft. Those that stay there.
 
-    Each is looked at once more right before: people may be at work. The ledger forgets them, too.
+    Each is looked at once more right before: people may be at work. The ledger forgets those that are gone, but what
+    people did.
     """
-    untouched = uids - book.worked(project.title)
-    if not untouched:
+    if not uids:
         return set()
-    stay = set()
+    worked, stay = book.worked(project.title), set()
     for mark in server.task_marks(project.remote_id):
-        if mark.uid not in untouched:
+        if mark.uid not in uids:
             continue
-        if mark.is_untouched and not server.is_begun(project.remote_id, mark.task_id):
-            server.delete_task(mark.task_id)
-        else:
+        if mark.uid in worked or not mark.is_untouched or server.is_begun(project.remote_id, mark.task_id):
             stay.add(mark.uid)
-    book.forget(untouched - stay)
-    return untouched - stay
+        else:
+            server.delete_task(mark.task_id)
+    book.forget(uids - stay - worked)
+    return stay
 
 
 def _import(
@@ -111,6 +113,8 @@ def _made(server: LabelStudio, book: LabelBook, project: Project) -> int:
         except LabelStudioBusyError:
             time.sleep(PAUSE_S)  # it may have been made: look before anything is asked again
         found = server.projects(project.title)
+    if len(found) > 1:
+        found = _without_empty_twins(server, found)
     if len(found) != 1:
         raise LabelStudioError(
             f'{server.url} has {len(found)} projects named "{project.title}"',
@@ -129,6 +133,16 @@ def _made(server: LabelStudio, book: LabelBook, project: Project) -> int:
     return project_id
 
 
+def _without_empty_twins(server: LabelStudio, found: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Of projects of one title the one that has tasks, or the first: a busy server may do one call twice."""
+    ordered = sorted(found, key=lambda one: (not one.get("task_number"), int(one["id"])))
+    for one in ordered[1:]:
+        if not server.task_marks(int(one["id"])):
+            server.delete_project(int(one["id"]))
+            ordered.remove(one)
+    return ordered
+
+
 def _reconciled(server: LabelStudio, project_id: int) -> tuple[dict[str, Mark], int]:
     """The mark of each uid; of tasks that are there twice those without work are removed, but the first."""
     found: dict[str, list[Mark]] = {}
@@ -139,7 +153,7 @@ def _reconciled(server: LabelStudio, project_id: int) -> tuple[dict[str, Mark], 
     for twins in found.values():
         twins.sort(key=lambda twin: (not twin.done, twin.is_untouched, twin.task_id))
         for twin in twins[1:]:
-            if twin.is_untouched:
+            if twin.is_untouched and not server.is_begun(project_id, twin.task_id):
                 server.delete_task(twin.task_id)
                 removed += 1
     return {uid: twins[0] for uid, twins in found.items()}, removed
@@ -148,7 +162,8 @@ def _reconciled(server: LabelStudio, project_id: int) -> tuple[dict[str, Mark], 
 def _share(server: LabelStudio, people: Mapping[str, int], there: Mapping[str, Mark]) -> None:
     """Tell the server of each task how many people shall do it: it gives it to that many, and then to nobody.
 
-    people: of each task that is wanted. Others that wanted more people than did them are done as they are.
+    people: of each task that is wanted, and one more for each annotation that cannot be used: whoever wrote that is not
+    asked again. Others that wanted more people than did them are done as they are.
     """
     for uid, mark in there.items():
         wanted = people.get(uid, min(mark.people, max(mark.done, 1)))

@@ -108,10 +108,11 @@ def _take_back(
     begun: set[str] = set()
     for title, project in there.items():
         out_of_place = {uid for uid in book.uids(title) if wanted.get(uid) != title}
-        taken = take_back(server, book, project, out_of_place)
-        begun |= out_of_place - taken
-        if taken:
-            say(f"{title}: {len(taken):,} tasks that nobody began are taken back")
+        asked = out_of_place - (book.worked(title) - wanted.keys())
+        stay = take_back(server, book, project, asked)
+        begun |= stay
+        if taken := len(asked - stay):
+            say(f"{title}: {taken:,} tasks that nobody began are taken back")
     return begun & wanted.keys()
 
 

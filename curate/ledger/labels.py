@@ -189,6 +189,16 @@ class LabelBook:
         known = {row["uid"]: row["title"] for row in self._all("SELECT uid, title FROM label_tasks", ())}
         return {uid: known[uid] for uid in uids if uid in known}
 
+    def unusable(self, title: str) -> dict[str, int]:
+        """Of tasks of a project, annotations that do not count: in quarantine, or another one by the same person."""
+        rows = self._all(
+            "SELECT uid, SUM(state = 'quarantined') + SUM(state = 'done') "
+            "- COUNT(DISTINCT CASE WHEN state = 'done' THEN person END) AS count FROM label_current "
+            "WHERE title = ? AND uid IS NOT NULL GROUP BY uid",
+            (title,),
+        )
+        return {row["uid"]: row["count"] for row in rows if row["count"]}
+
     def sizes(self) -> dict[str, int]:
         """Tasks of each project."""
         rows = self._all("SELECT title, COUNT(*) AS tasks FROM label_tasks GROUP BY title", ())

@@ -100,6 +100,11 @@ def server_of(pipeline: Pipeline) -> "LabelStudio":
             f"the environment variable {settings.token_env} (token_env of annotate.label_studio) is not set",
             do=f"export {settings.token_env}=… ; docs/label-studio.md says where the token is",
         )
+    if not token.isascii() or not token.isprintable() or " " in token:
+        raise ConfigError(
+            f"the environment variable {settings.token_env} holds a character that no token has",
+            do="copy the token once more: one line, letters, digits and dots",
+        )
     from annotators.label_studio.client import LabelStudio
 
     return LabelStudio(settings.url, token)

@@ -22,6 +22,11 @@ def test_titles_tell_pipelines_annotators_and_configurations_apart_within_50_cha
     assert max(map(len, names)) <= 50
 
 
+def test_titles_have_no_white_space_that_a_server_would_cut():
+    (title, *_) = titles_of(" a  team ", " ", Step.CORRECT, "screen", "told")
+    assert title == " ".join(title.split())
+
+
 def test_new_tasks_fill_the_last_project_and_old_ones_stay():
     found = sharded(tasks(5), {"a": 3, "b": 1}, {f"{0:032x}": "a"}, ["a", "b", "c"], 3)
     assert {title: [int(task.uid, 16) for task in there] for title, there in found.items()} == {

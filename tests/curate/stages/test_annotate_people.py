@@ -273,3 +273,80 @@ def test_the_report_counts_people_as_annotators(work):
     annotate(made)
     row = table(made, "annotators").filter(pl.col("annotator") == "team").row(0, named=True)
     assert (row["corrections"], row["kept"], row["copies"]) == (2, 2, 2)
+
+
+def test_a_ruling_on_a_twin_of_a_task_stays(work):
+    made, hands = work(pairs=2)
+    project = project_of(made)
+    first, second = hands.tasks(project)
+    hands.annotate(first["id"], ruled("fine"))
+    assert annotate(made).accounting.kept == 1
+    hands.call("POST", f"/api/projects/{project}/import", [{"data": first["data"], "meta": first["meta"]}])
+    hands.annotate(second["id"], ruled("fine"))
+    with book(made) as opened:  # as if the first one had been pulled long ago
+        opened._connection.execute("UPDATE label_projects SET cursor = '2100-01-01T00:00:00Z'")
+    pull(made)
+    assert annotate(made).accounting.kept == 1
+    pull(made, whole=True)
+    assert annotate(made).accounting.kept == 2
+
+
+def test_a_submission_after_a_skip_counts(work):
+    made, hands = work(pairs=1)
+    (task,) = hands.tasks(project_of(made))
+    hands.annotate(task["id"], ruled("fine"), was_cancelled=True)
+    hands.annotate(task["id"], ruled("fine"))
+    assert annotate(made).accounting.kept == 1
+
+
+def test_tasks_of_others_with_any_meta_are_left_alone(work):
+    made, hands = work(pairs=1)
+    project = project_of(made)
+    data = hands.tasks(project)[0]["data"]
+    hands.call("POST", f"/api/projects/{project}/import", [{"data": data, "meta": ["x"]}, {"data": data}])
+    (pushed,) = push(made)
+    pull(made)
+    assert (pushed.sent, pushed.removed, len(hands.tasks(project))) == (0, 0, 3)
+
+
+def test_a_task_whose_annotation_cannot_be_used_is_given_to_somebody_else(work, label_studio, second_annotator):
+    made, hands = work(pairs=1)
+    project, other = project_of(made), Hands(label_studio.url, second_annotator.token)
+    (task,) = hands.tasks(project)
+    hands.annotate(task["id"], ruled("splendid"))
+    assert annotate(made).accounting.waiting == 1
+    assert other.call("GET", f"/api/projects/{project}/next")["id"] == task["id"]
+    other.annotate(task["id"], ruled("fine"))
+    assert annotate(made).accounting.kept == 1
+
+
+def test_a_task_that_was_begun_and_removed_is_made_again_under_other_principles(work):
+    made, hands = work(pairs=1)
+    (task,) = hands.tasks(project_of(made))
+    hands.annotate(task["id"], [], was_cancelled=True)
+    annotate(made)
+    hands.call("DELETE", f"/api/tasks/{task['id']}/")
+    team = made.config.annotate.annotators[0].model_copy(update={"principles": ("helpful",)})
+    config = made.config.model_copy(
+        update={"annotate": made.config.annotate.model_copy(update={"annotators": (team,)})}
+    )
+    (pushed,) = push(made.model_copy(update={"config": config}))
+    assert (pushed.sent, len(hands.tasks(pushed.project_id))) == (1, 1)
+
+
+def test_an_empty_project_of_the_same_name_is_removed(work):
+    made, hands = work(pairs=1)
+    project = hands.call("GET", f"/api/projects/{project_of(made)}/")
+    again = hands.call("POST", "/api/projects/", {"title": project["title"], "label_config": project["label_config"]})
+    (pushed,) = push(made)
+    assert pushed.project_id == project["id"]
+    assert again["id"] not in [one["id"] for one in hands.call("GET", "/api/projects?page_size=1000")["results"]]
+
+
+@pytest.mark.parametrize("token", ["part one", "part\nsecret-two", "s\u00e9cret"])
+def test_a_token_that_is_none_is_refused_and_not_shown(work, monkeypatch, token):
+    made, _ = work(pairs=1)
+    monkeypatch.setenv("TEST_LABEL_STUDIO_TOKEN", token)
+    with pytest.raises(ConfigError, match="TEST_LABEL_STUDIO_TOKEN holds a character that no token has") as raised:
+        push(made)
+    assert token not in str(raised.value)
