@@ -3,6 +3,7 @@
 import asyncio
 import json
 import math
+import re
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, TypeVar
@@ -29,6 +30,7 @@ from curate.training.aligner import Aligner
 EVENT_STREAM = "text/event-stream"
 NEVER_PASSED = ("chat/completions", "completions", "responses", "messages")
 """Paths that give texts of the model: passed on, they would go around the Aligner."""
+PLAIN_PATH = re.compile(r"[\w./:@+,=~-]*", re.ASCII)
 METHODS = ["GET", "POST", "PUT", "PATCH", "DELETE"]
 READ_ON = 8
 """A body that is too long is read up to so many times the limit, so that its sender gets to read our answer."""
@@ -69,8 +71,7 @@ class Endpoint:
     async def other(self, request: Request) -> Response:
         """Any other path under /v1, passed on as it is, but those that would go around the Aligner."""
         path = request.scope["raw_path"].decode("ascii", errors="replace").removeprefix("/v1")
-        plain = [part for part in unquote(path).lower().split("/") if part]
-        if ".." in plain or f"{'/'.join(plain)}/".startswith(tuple(f"{one}/" for one in NEVER_PASSED)):
+        if leads_around(unquote(path)):
             what = "Only POST /v1/chat/completions gives texts here: the Aligner corrects chat completions."
             raise RefusedError(404, "not_corrected", what)
         query = request.scope["query_string"].decode("ascii", errors="replace")
@@ -171,6 +172,13 @@ def make_app(aligners: Sequence[Aligner], settings: Settings) -> Starlette:
         exception_handlers={RefusedError: _refused, HTTPException: _unknown},  # type: ignore[dict-item]
         lifespan=life,
     )
+
+
+def leads_around(path: str) -> bool:
+    """Whether an upstream might read this path, without its /v1, as one that gives texts; odd ones count as such."""
+    parts = [part for part in path.lower().split("/") if part]
+    is_odd = PLAIN_PATH.fullmatch(path) is None or not {".", ".."}.isdisjoint(parts)
+    return is_odd or f"{'/'.join(parts)}/".startswith(tuple(f"{one}/" for one in NEVER_PASSED))
 
 
 async def _wait(work: "asyncio.Task[T]", request: Request, timeout_s: float | None) -> None:

@@ -2,6 +2,8 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
 
 from curate.training.aligner import Aligner
 from curate.training.tokens import prompt_ids
@@ -54,9 +56,14 @@ def _corrected(aligner: Aligner, rows: Sequence[Shown], new_tokens_at_most: int)
 def _batch(aligner: Aligner, rows: Sequence[Shown], new_tokens_at_most: int) -> list[Corrected]:
     tokens = aligner.model.config.max_position_embeddings
     new_tokens = min(new_tokens_at_most, tokens // 2)
-    prompts = [aligner.template.prompt(row.question, row.answer) for row in rows]
-    lengths = [len(ids) for ids in prompt_ids(aligner.tokenizer, prompts)] if prompts else []
-    fitting = [number for number, length in enumerate(lengths) if length + new_tokens <= tokens]
+    characters = (tokens - new_tokens) * _longest_token(aligner.tokenizer)
+    prompts = {
+        number: aligner.template.prompt(row.question, row.answer)
+        for number, row in enumerate(rows)
+        if len(row.question) + len(row.answer) <= characters
+    }
+    lengths = [len(ids) for ids in prompt_ids(aligner.tokenizer, list(prompts.values()))] if prompts else []
+    fitting = [number for number, length in zip(prompts, lengths, strict=True) if length + new_tokens <= tokens]
     found = [Corrected("", "too_long")] * len(rows)
     if not fitting:
         return found
@@ -66,6 +73,12 @@ def _batch(aligner: Aligner, rows: Sequence[Shown], new_tokens_at_most: int) -> 
     for number, text in zip(fitting, texts, strict=True):
         found[number] = _judged(aligner, text, new_tokens)
     return found
+
+
+@lru_cache
+def _longest_token(tokenizer: Any) -> int:
+    """Characters of the longest token. More than so many a token cannot fit, and a huge text need not be tokenised."""
+    return max(len(token) for token in tokenizer.get_vocab())
 
 
 def _judged(aligner: Aligner, text: str, new_tokens: int) -> Corrected:
