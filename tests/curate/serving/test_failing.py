@@ -8,6 +8,7 @@ import pytest
 
 from tests.curate.serving.running import chat, until
 from tests.curate.serving.taught import corrected, question
+from tests.llm_server import FATAL_KEY
 from tests.llm_server.errors import error_body
 
 
@@ -190,3 +191,41 @@ def test_a_client_that_leaves_ends_the_work(serve, server, taught):
             until(lambda: running.metric("curate_waiting") == 1)
         until(lambda: running.metric("curate_waiting") == 0)
     assert running.metric('curate_requests_total{route="chat",status="499"}') == 2
+
+
+def test_beyond_the_most_that_may_wait_clients_are_told_when_to_come_again(serve, server, taught):
+    server.inject = {"hang": 1.0}
+    running = serve(taught, waiting_at_most=2)
+    port = int(running.url.rsplit(":", 1)[1])
+    body = json.dumps(chat("x")).encode()
+    with socket.create_connection(("127.0.0.1", port)) as one, socket.create_connection(("127.0.0.1", port)) as two:
+        for waiting in (one, two):
+            waiting.sendall(
+                b"POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n" % len(body) + body
+            )
+        until(lambda: running.metric("curate_waiting") == 2)
+        response = running.post(chat("x"))
+        assert (response.status_code, response.json()["error"]["code"]) == (429, "too_many_waiting")
+        assert int(response.headers["Retry-After"]) >= 1
+        assert running.get("/health").status_code == 200
+    server.inject = {}
+    until(lambda: running.metric("curate_waiting") == 0)
+    assert running.asked(question(3)).content == corrected(3)
+
+
+def test_clients_keys_go_to_the_upstream(serve, taught):
+    with serve(taught).client(FATAL_KEY) as client, pytest.raises(openai.AuthenticationError):
+        client.chat.completions.create(**chat("x"))
+
+
+def test_a_client_that_leaves_a_stream_ends_the_work(serve, server, taught):
+    server.inject = {"hang": 1.0}
+    running = serve(taught, keep_alive_s=0.05)
+    body = json.dumps({**chat("x"), "stream": True}).encode()
+    with socket.create_connection(("127.0.0.1", int(running.url.rsplit(":", 1)[1]))) as leaving:
+        leaving.sendall(
+            b"POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n" % len(body) + body
+        )
+        until(lambda: b": waiting" in leaving.recv(65536))
+        assert running.metric("curate_waiting") == 1
+    until(lambda: running.metric("curate_waiting") == 0)
