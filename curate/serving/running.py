@@ -28,12 +28,20 @@ def load_all(folders: Sequence[str], device: str) -> list[Aligner]:
 
 def listen(host: str, port: int) -> socket.socket:
     """A listening socket; port 0 takes a free one. Raises UsageError where the address cannot be had."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listening = socket.socket(
+        family, socket.SOCK_STREAM, socket.IPPROTO_TCP
+    )  # asyncio sets TCP_NODELAY by its protocol
     try:
-        return socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listening.bind((host, port))
+        listening.listen()
     except OSError as error:
+        listening.close()
         raise UsageError(
             f"nothing can listen on {host} port {port}: {error.strerror or error}", do="name another --host or --port"
         ) from error
+    return listening
 
 
 def serve(aligners: Sequence[Aligner], settings: Settings, listening: socket.socket, say: Callable[[], None]) -> None:

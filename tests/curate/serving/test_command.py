@@ -4,6 +4,7 @@ import asyncio
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -130,6 +131,11 @@ def test_a_wrong_call_is_told(taught_folder, server, tmp_path):
         listen("127.0.0.1", int(server.url.rsplit(":", 1)[1]))
     with pytest.raises(StageError, match="is no Aligner"):
         load_all([str(taught_folder), str(tmp_path)], "cpu")
+
+
+def test_replies_are_not_held_back():
+    with listen("127.0.0.1", 0) as listening:
+        assert listening.proto == socket.IPPROTO_TCP, "else asyncio leaves Nagle's algorithm on: 40 ms a reply"
 
 
 def test_a_missing_extra_is_named():
