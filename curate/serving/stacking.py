@@ -12,6 +12,9 @@ from curate.training.writing import write_corrections
 FAULTS = (RuntimeError, ValueError, IndexError, TypeError, MemoryError)
 """What torch, transformers and tokenizers raise for one bad row or a full memory."""
 
+USUAL_TOKENS = 4096
+"""What a model reads and writes together, where its configuration does not say."""
+
 
 @dataclass(frozen=True, slots=True)
 class Shown:
@@ -54,7 +57,7 @@ def _corrected(aligner: Aligner, rows: Sequence[Shown], new_tokens_at_most: int)
 
 
 def _batch(aligner: Aligner, rows: Sequence[Shown], new_tokens_at_most: int) -> list[Corrected]:
-    tokens = aligner.model.config.max_position_embeddings
+    tokens = getattr(aligner.model.config, "max_position_embeddings", USUAL_TOKENS)
     new_tokens = min(new_tokens_at_most, tokens // 2)
     characters = (tokens - new_tokens) * _longest_token(aligner.tokenizer)
     prompts = {

@@ -6,6 +6,7 @@ import socket
 import openai
 import pytest
 
+from curate.training.aligner import Aligner
 from tests.curate.serving.running import chat, until
 from tests.curate.serving.taught import corrected, question
 from tests.llm_server import FATAL_KEY
@@ -168,6 +169,15 @@ def test_an_aligner_that_fails_closed_in_a_stream_is_an_event(serve, server, end
     response = running.post({**chat("x"), "stream": True})
     assert "aligner_cut" in response.text
     assert "Answer to" not in response.text
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_a_dead_aligner_leaves_nobody_waiting_and_shows_in_health(serve, taught):
+    running = serve(Aligner(None, taught.tokenizer, taught.template))
+    for _ in range(2):
+        assert running.asked("x").aligner["reason"] == "aligner_stopped"
+    health = running.get("/health")
+    assert (health.status_code, health.json()["aligner"]) == (503, "stopped")
 
 
 def test_one_bad_answer_does_not_spoil_its_batch(serve, server, taught):
