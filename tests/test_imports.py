@@ -7,7 +7,7 @@ import pytest
 
 HEAVY = {
     "aiohttp", "anthropic", "dataframely", "datasets", "faiss", "httpx2", "numpy", "openai", "pandas", "polars",
-    "pyarrow", "sentence_transformers", "tokenizers", "torch", "transformers",
+    "pyarrow", "sentence_transformers", "starlette", "tokenizers", "torch", "transformers", "uvicorn",
 }  # fmt: skip
 
 PROBE = """
@@ -29,7 +29,7 @@ def loaded(*argv: str) -> set[str]:
     return set(done.stdout.rsplit("LOADED", 1)[1].split())
 
 
-@pytest.mark.parametrize("argv", [["--help"], ["run", "--help"], ["release", "--help"]])
+@pytest.mark.parametrize("argv", [["--help"], ["run", "--help"], ["release", "--help"], ["serve", "--help"]])
 def test_help_loads_no_heavy_library(argv):
     assert not loaded(*argv) & HEAVY
 

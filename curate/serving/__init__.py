@@ -1,0 +1,1 @@
+"""The trained Aligner as an OpenAI-compatible endpoint in front of any model."""

@@ -1,0 +1,102 @@
+"""One Aligner after the other over a batch of questions and answers."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+from curate.training.aligner import Aligner
+from curate.training.tokens import prompt_ids
+from curate.training.writing import write_corrections
+
+FAULTS = (RuntimeError, ValueError, IndexError, TypeError, MemoryError)
+"""What torch, transformers and tokenizers raise for one bad row or a full memory."""
+
+USUAL_TOKENS = 4096
+"""What a model reads and writes together, where its configuration does not say."""
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """What an Aligner is to read."""
+
+    question: str
+    answer: str
+
+
+@dataclass(frozen=True, slots=True)
+class Corrected:
+    """The correction, or why there is none."""
+
+    text: str
+    failure: str = ""
+
+
+def correct_all(aligners: Sequence[Aligner], rows: Sequence[Shown], new_tokens_at_most: int) -> list[Corrected]:
+    """The correction of each row, in order; each Aligner reads what the one before wrote.
+
+    Failures: `invalid_unicode`, `too_long` (prompt and correction may not fit the model), `cut` (the correction did not
+    end in time), `empty`, `failed` (the model broke on this row alone, too).
+    """
+    found = {number: Corrected(row.answer) for number, row in enumerate(rows)}
+    for aligner in aligners:
+        numbers = [number for number, one in found.items() if not one.failure]
+        shown = [Shown(rows[number].question, found[number].text) for number in numbers]
+        found.update(zip(numbers, _corrected(aligner, shown, new_tokens_at_most), strict=True))
+    return list(found.values())
+
+
+def _corrected(aligner: Aligner, rows: Sequence[Shown], new_tokens_at_most: int) -> list[Corrected]:
+    """Corrections by one Aligner; where a batch breaks, its rows are tried one by one."""
+    try:
+        return _batch(aligner, rows, new_tokens_at_most)
+    except FAULTS:
+        if len(rows) > 1:
+            return [one for row in rows for one in _corrected(aligner, [row], new_tokens_at_most)]
+        return [Corrected("", "failed" if _is_unicode(rows[0]) else "invalid_unicode")]
+
+
+def _batch(aligner: Aligner, rows: Sequence[Shown], new_tokens_at_most: int) -> list[Corrected]:
+    tokens = getattr(aligner.model.config, "max_position_embeddings", USUAL_TOKENS)
+    new_tokens = min(new_tokens_at_most, tokens // 2)
+    characters = (tokens - new_tokens) * _longest_token(aligner.tokenizer)
+    prompts = {
+        number: aligner.template.prompt(row.question, row.answer)
+        for number, row in enumerate(rows)
+        if len(row.question) + len(row.answer) <= characters
+    }
+    lengths = [len(ids) for ids in prompt_ids(aligner.tokenizer, list(prompts.values()))] if prompts else []
+    fitting = [number for number, length in zip(prompts, lengths, strict=True) if length + new_tokens <= tokens]
+    found = [Corrected("", "too_long")] * len(rows)
+    if not fitting:
+        return found
+    texts = write_corrections(
+        aligner.model, aligner.tokenizer, [prompts[number] for number in fitting], new_tokens, len(fitting), _quiet
+    )
+    for number, text in zip(fitting, texts, strict=True):
+        found[number] = _judged(aligner, text, new_tokens)
+    return found
+
+
+@lru_cache
+def _longest_token(tokenizer: Any) -> int:
+    """Characters of the longest token. More than so many a token cannot fit, and a huge text need not be tokenised."""
+    return max(len(token) for token in tokenizer.get_vocab())
+
+
+def _judged(aligner: Aligner, text: str, new_tokens: int) -> Corrected:
+    """A correction that fills all its tokens did not end by itself: it is counted by its text, as no ids come back."""
+    if not text.strip():
+        return Corrected("", "empty")
+    if len(aligner.tokenizer(text, add_special_tokens=False)["input_ids"]) >= new_tokens:
+        return Corrected("", "cut")
+    return Corrected(aligner.template.written(text))
+
+
+def _is_unicode(row: Shown) -> bool:
+    """Whether the texts hold no half of a surrogate pair, which no tokenizer takes."""
+    return not any("\ud800" <= letter <= "\udfff" for letter in row.question + row.answer)
+
+
+def _quiet(_: str) -> None:
+    pass
