@@ -20,7 +20,7 @@ def target_losses(model: Any, pack: Pack, body: Callable[..., Any] | None = None
     body: the decoder in another form (compiled); the model's own without it.
     """
     with torch.autocast("cuda", torch.bfloat16, enabled=pack.ids.is_cuda):
-        hidden = (body or model.base_model)(
+        hidden = (model.base_model if body is None else body)(
             input_ids=pack.ids,
             position_ids=pack.positions,
             use_cache=False,
