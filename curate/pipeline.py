@@ -135,8 +135,11 @@ def _run_if_needed(pipeline: Pipeline, name: str, progress: Callable[[str], Prog
         statuses = {status.name: status for status in survey(pipeline)}
     status = statuses[name]
     if status.state in READY and not again:
+        _settle(module, store)
         _offer(module, pipeline, store, progress(name))
         return Outcome(name, ran=False, status=status)
+    if again and hasattr(module, "forget"):
+        module.forget(store)
     key = status.key if status.key is not None else module.key(pipeline, store)
     started = time.monotonic()
     _note(pipeline, name, "started")
@@ -147,6 +150,7 @@ def _run_if_needed(pipeline: Pipeline, name: str, progress: Callable[[str], Prog
         raise
     seconds = time.monotonic() - started
     _note(pipeline, name, "published", seconds=round(seconds, 3))
+    _settle(module, store)
     _offer(module, pipeline, store, progress(name))
     after = next(status for status in survey(pipeline) if status.name == name)
     return Outcome(name, ran=True, status=after, seconds=seconds)
@@ -156,6 +160,12 @@ def _offer(module: Any, pipeline: Pipeline, store: RunStore, progress: Progress)
     """What a stage hands to people after it published."""
     if hasattr(module, "offer"):
         module.offer(pipeline, store, progress)
+
+
+def _settle(module: Any, store: RunStore) -> None:
+    """What a stage kept only while it was at work goes; here, and not in its run, as a kill may come between."""
+    if hasattr(module, "settle"):
+        module.settle(store)
 
 
 def _status(pipeline: Pipeline, store: RunStore, name: str, earlier: dict[str, StageStatus]) -> StageStatus:

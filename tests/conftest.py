@@ -111,8 +111,16 @@ def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def published_hashes(workdir: Path) -> dict[str, str]:
-    """SHA-256 of every published file: tables, models, manifests and releases; no lock, ledger or journal."""
-    loose = {"ledger.sqlite", "ledger.sqlite-wal", "ledger.sqlite-shm", "journal.jsonl", ".lock", ".labels.lock"}
+    """SHA-256 of every published file: tables, models, manifests and releases; no lock, ledger, journal or log of steps."""
+    loose = {
+        "ledger.sqlite",
+        "ledger.sqlite-wal",
+        "ledger.sqlite-shm",
+        "journal.jsonl",
+        "steps.jsonl",
+        ".lock",
+        ".labels.lock",
+    }
     return {
         path.relative_to(workdir).as_posix(): file_hash(path)
         for path in sorted(workdir.rglob("*"))

@@ -44,7 +44,7 @@ def test_status_loads_no_heavy_library(tmp_path):
 def test_training_loads_without_polars_and_pydantic():
     code = (
         "import sys; sys.modules['polars'] = sys.modules['pydantic'] = None\n"
-        "import curate.training.loop, curate.training.models, curate.training.writing, curate.training.settings, "
+        "import curate.training.loop, curate.training.models, curate.training.checkpoints, curate.training.speed, curate.training.writing, curate.training.settings, "
         "curate.training.templates"
     )
     subprocess.run([sys.executable, "-c", code], check=True)

@@ -34,7 +34,10 @@ def command(
     pipeline: PipelineName = None,
     config: ConfigFile = DEFAULT_CONFIG,
     again: Annotated[
-        bool, typer.Option("--again", help="Run the stage although it is done: failed calls are asked once more.")
+        bool,
+        typer.Option(
+            "--again", help="Run the stage although it is done: failed calls are asked once more, training starts anew."
+        ),
     ] = False,
     dry_run: Annotated[
         bool,

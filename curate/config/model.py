@@ -141,7 +141,7 @@ class ReleaseConfig(Table):
 class TrainConfig(Table):
     """`[pipelines.NAME.train]`: how the Aligner learns. A preset gives the defaults of the other keys."""
 
-    preset: Literal["tiny", "aligner-2b", "aligner-7b"] = "tiny"
+    preset: Literal["tiny", "aligner-2b", "aligner-7b", "aligner-13b"] = "tiny"
     """tiny: a model of 0.2 million weights from scratch, for CPU and tests; the others follow the paper's training."""
     base: str | None = None
     """Pretrained model (hub name or directory); `tiny` starts from scratch without it."""
@@ -153,12 +153,34 @@ class TrainConfig(Table):
     """Passes over the training rows, the warm-up not counted."""
     lr_peak: float | None = Field(default=None, gt=0)
     """Highest learning rate, after 10 % (tiny) or 3 % of the steps; cosine to 0 from there."""
+    rows_per_step: int | None = Field(default=None, ge=1)
+    """Rows whose gradients make one optimiser step: 256 in the paper's presets; `tiny` counts tokens."""
     tokens_per_step: int | None = Field(default=None, ge=64)
-    """Tokens whose gradients make one step."""
+    """Tokens whose gradients make one step, where rows are not counted: 2,048 for `tiny`."""
+    tokens_per_batch: int | None = Field(default=None, ge=64)
+    """Tokens of one packed sequence, which the model sees at once: memory, not results. 2,048 (tiny) or 8,192."""
     max_tokens: int | None = Field(default=None, ge=16)
     """Longest row; a longer one is dropped with a verdict, never cut."""
+    max_too_long_share: Share = 0.01
+    """Share of the training rows that may be longer; where more are, nothing is trained."""
+    activation_checkpointing: bool | None = None
+    """Compute activations twice instead of keeping them: a third more time, far less memory. On but for `tiny`."""
+    compile: bool | None = None
+    """Compile the model with torch.compile; the first steps take minutes."""
+    checkpoint_minutes: float | None = Field(default=15.0, gt=0)
+    """Minutes of training that a kill costs at most."""
+    checkpoint_steps: int | None = Field(default=None, ge=1)
+    """Save a checkpoint every so many steps, too."""
+    checkpoints_kept: int = Field(default=2, ge=1)
+    """Newest checkpoints that are kept; each takes three times the model's float32 weights."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """Where the model is trained."""
+
+    @model_validator(mode="after")
+    def _one_measure_of_steps(self) -> Self:
+        if self.rows_per_step is not None and self.tokens_per_step is not None:
+            raise ValueError("rows_per_step and tokens_per_step both say what a step is: give one")
+        return self
 
 
 class EvaluateConfig(Table):

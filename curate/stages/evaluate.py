@@ -73,7 +73,7 @@ def _losses(
     """Nats per token of the held-out corrections under the Aligner and under the copy model, and of plain copies."""
     from curate.evaluation.metrics import loss_per_token, prefers_correction
     from curate.training import models
-    from curate.training.loop import row_losses
+    from curate.training.losses import row_losses
     from curate.training.tokens import token_rows
 
     model, tokenizer = made.model, made.tokenizer

@@ -1,11 +1,17 @@
 """Train: the Aligner learns from the released training rows, first to copy (Q-A-A), then to correct (Q-A-C)."""
 
 import json
+import os
+import shutil
+from collections.abc import Mapping, Sequence
+from contextlib import closing
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from curate.config.model import Pipeline
 from curate.progress import Progress
+from curate.stages.train_rows import Data, Texts, data_of, used, verdicts
+from curate.store.atomic import remove_folder
 from curate.store.run import RunStore
 from curate.training.templates import Template, read_template
 from schemas.errors import MissingExtraError, StageError
@@ -13,89 +19,106 @@ from schemas.errors import MissingExtraError, StageError
 if TYPE_CHECKING:
     import polars as pl
 
+    from curate.training.checkpoints import Checkpoints
+    from curate.training.loop import HeldOut, Point
     from curate.training.settings import Settings
+    from curate.training.speed import StepLog
 
 NAME = "train"
-VERSION = 2
+VERSION = 3
 MODEL, COPY_MODEL = "aligner", "copy"
 """Folders of the trained model, and of the model after the warm-up, which is the copy baseline of evaluation."""
 
+WARMUP, CORRECT = "warm-up", "correct"
+CHECKPOINTS, STEPS = "checkpoints", "steps.jsonl"
+"""What lies in the stage's folder while it is at work: where it can go on, and each step with its times."""
+
+BESIDE = {"device", "checkpoint_minutes", "checkpoint_steps", "checkpoints_kept", "max_too_long_share"}
+"""Settings that change no result."""
+
+GIVEN = {
+    *("base", "epochs", "lr_peak", "rows_per_step", "tokens_per_step", "tokens_per_batch", "max_tokens"),
+    *("activation_checkpointing", "compile"),
+}
+
 
 def key(pipeline: Pipeline, store: RunStore) -> dict[str, Any]:
-    """The triples' content and every setting but the device."""
+    """The triples' content and every setting that the result depends on."""
     config = pipeline.config.train
     return {
         "stage": NAME,
         "version": VERSION,
         "triples": store.published("release").content("triples"),
         "seed": pipeline.config.seed,
-        "settings": config.model_dump(exclude={"device"}),
+        "settings": config.model_dump(exclude=BESIDE),
         "template": read_template(config.template, pipeline.folder).template_id,
     }
 
 
 def run(pipeline: Pipeline, store: RunStore, key: dict[str, Any], progress: Progress) -> None:
-    """Train and publish the model, the copy model, the loss curve and the table of rows that were used."""
+    """Train and publish the model, the copy model, the loss curve and the table of rows that were used.
+
+    A run that was killed goes on from its newest checkpoint. Raises StageError where the checkpoints are of other data,
+    another template or other settings.
+    """
     try:
         import torch
 
-        from curate.training import aligner, loop, models
-        from curate.training.tokens import token_rows
+        from curate.training import aligner, models
+        from curate.training.checkpoints import Checkpoints, Every
+        from curate.training.speed import StepLog
     except ImportError as error:
         raise MissingExtraError("training", "torch and transformers", "train") from error
-    import polars as pl
 
-    settings = settings_of(pipeline)
-    triples = store.table("release", "triples").filter(pl.col("split") == "train").sort("triple_id").collect()
-    if triples.is_empty():
+    config, settings = pipeline.config.train, settings_of(pipeline)
+    training, validation = (_texts(store, split, settings.template) for split in ("train", "validation"))
+    if not training.row_ids:
         raise StageError("the release holds no training rows", do="look at `curate status`: where did the rows go?")
     device = models.chosen_device(settings.device)
     if settings.base is None:
         torch.set_num_threads(1)  # at hidden size 64 more threads only wait for each other
     with store.draft(NAME, key, unit="triple", kept="rows") as draft:
-        template = settings.template
-        prompts = rendered(triples, template)
-        answers, corrections = ([template.target(text) for text in triples[name]] for name in ("answer", "correction"))
-        texts = [*prompts, *corrections]
-        progress.say(f"training on {device} from {settings.base or 'scratch'}, {triples.height:,} rows")
-        model, tokenizer = models.start(settings, texts, device)
-        rows = token_rows(tokenizer, triples["triple_id"].to_list(), prompts, corrections)
-        copies = token_rows(tokenizer, triples["triple_id"].to_list(), prompts, answers)
-        too_long = {row.row_id for row in [*rows, *copies] if len(row.ids) > settings.max_tokens}
-        rows = [row for row in rows if row.row_id not in too_long]
-        if not rows:
-            raise StageError(f"each row is longer than {settings.max_tokens} tokens", do="raise train.max_tokens")
-        is_warmup = warmup_rows(triples["triple_id"], settings)
-        warmup = [row for row in copies if row.row_id in is_warmup and row.row_id not in too_long]
-        curve = loop.train(
-            model, warmup, 1.0 if settings.base else settings.epochs, settings, "warm-up", progress.update
-        )
-        aligner.save(aligner.Aligner(model, tokenizer, template), draft.file(f"{COPY_MODEL}/config.json").parent)
-        curve += loop.train(model, rows, settings.epochs, settings, "correct", progress.update)
-        told = {"base": settings.base, "seed": settings.seed, "last_loss": round(curve[-1].loss, 4), **_release(store)}
-        aligner.save(aligner.Aligner(model, tokenizer, template), draft.file(f"{MODEL}/config.json").parent, told)
-        draft.file("curve.jsonl").write_text(
-            "".join(json.dumps(asdict(point)) + "\n" for point in curve), encoding="utf-8"
-        )
-        lengths = {row.row_id: (row.prompt_tokens, row.target_tokens, row.row_id in is_warmup) for row in rows}
-        columns = {
-            "triple_id": pl.String,
-            "prompt_tokens": pl.Int64,
-            "target_tokens": pl.Int64,
-            "is_warmup": pl.Boolean,
-        }
-        table = pl.DataFrame([(row_id, *values) for row_id, values in lengths.items()], schema=columns, orient="row")
-        draft.write("rows", table)
-        draft.write("verdicts", _too_long(triples, too_long, settings.max_tokens))
+        progress.say(f"training on {device} from {settings.base or 'scratch'}, {len(training.row_ids):,} rows")
+        model, tokenizer = models.start(settings, [*training.prompts, *training.corrections], device)
+        data = data_of(tokenizer, training, validation, settings, config.max_too_long_share)
+        every = Every(config.checkpoint_minutes, config.checkpoint_steps, config.checkpoints_kept)
+        checkpoints = Checkpoints(draft.home / CHECKPOINTS, {**_flat(key), "rows": data.content()}, every)
+        made = aligner.Aligner(model, tokenizer, settings.template)
+        with closing(StepLog(draft.home / STEPS)) as log:
+            curve = _trained(made, data, settings, checkpoints, log, progress)
+        warm, _ = checkpoints.finished(WARMUP) or (draft.home, [])
+        shutil.copytree(warm / COPY_MODEL, draft.scratch / COPY_MODEL, copy_function=_linked)
+        points = [point for point in curve if not hasattr(point, "held_out_loss")]
+        last_loss = round(points[-1].loss, 4)
+        told = {"base": settings.base, "seed": settings.seed, "last_loss": last_loss, **_release(store)}
+        aligner.save(made, draft.file(f"{MODEL}/config.json").parent, told)
+        lines = "".join(json.dumps(asdict(point)) + "\n" for point in curve)
+        draft.file("curve.jsonl").write_text(lines, encoding="utf-8")
+        draft.write("rows", used(data))
+        draft.write("verdicts", verdicts(data, settings.max_tokens))
         draft.publish(
-            rows_in=triples.height,
+            rows_in=len(training.row_ids),
             notes={
-                "steps": len(curve),
+                "steps": len(points),
                 "parameters": sum(parameter.numel() for parameter in model.parameters()),
-                "last_loss": round(curve[-1].loss, 4),
-                "warmup_rows": len(warmup),
+                "last_loss": last_loss,
+                "warmup_rows": len(data.copies),
             },
         )
+
+
+def settle(store: RunStore) -> None:
+    """Remove the checkpoints of the training that was published; those of another one stay."""
+    folder, manifest = store.workdir / NAME / CHECKPOINTS, store.manifest(NAME)
+    states = sorted(folder.glob("[!.]*/state.json"))
+    identity = json.loads(states[0].read_text(encoding="utf-8"))["identity"] if states else {}
+    if not states or (manifest is not None and {**identity, **_flat(manifest.key)} == identity):
+        remove_folder(folder)
+
+
+def forget(store: RunStore) -> None:
+    """Remove all checkpoints: the stage is to run from its start."""
+    remove_folder(store.workdir / NAME / CHECKPOINTS)
 
 
 def settings_of(pipeline: Pipeline) -> "Settings":
@@ -109,7 +132,7 @@ def settings_of(pipeline: Pipeline) -> "Settings":
         config.warmup_share,
         pipeline.config.seed,
         config.device,
-        **config.model_dump(include={"base", "epochs", "lr_peak", "tokens_per_step", "max_tokens"}),
+        **config.model_dump(include=GIVEN),
     )
 
 
@@ -121,29 +144,57 @@ def rendered(triples: "pl.DataFrame", template: Template) -> list[str]:
     ]
 
 
-def warmup_rows(triple_ids: "pl.Series", settings: "Settings") -> set[str]:
-    """The rows on which the model first learns to copy, drawn by id."""
-    from curate.assignment import uniforms
+def _texts(store: RunStore, split: str, template: Template) -> Texts:
+    """One split in the order of ids."""
+    import polars as pl
 
-    return set(triple_ids.filter(uniforms(triple_ids, "warm-up", settings.seed) < settings.warmup_share))
+    triples = store.table("release", "triples").filter(pl.col("split") == split).sort("triple_id").collect()
+    answers, corrections = ([template.target(text) for text in triples[name]] for name in ("answer", "correction"))
+    return Texts(triples["triple_id"].to_list(), rendered(triples, template), answers, corrections)
+
+
+def _trained(
+    made: Any, data: Data, settings: "Settings", checkpoints: "Checkpoints", log: "StepLog", progress: Progress
+) -> "Sequence[Point | HeldOut]":
+    """Train both phases, or what is left of them, and give the whole curve."""
+    from curate.training import aligner, loop
+    from curate.training.checkpoints import read_weights
+
+    epochs = 1.0 if settings.base else settings.epochs
+    phases = {WARMUP: (data.copies, epochs, data.held_out_copies), CORRECT: (data.rows, settings.epochs, data.held_out)}
+    curve: list[Point | HeldOut] = []
+    for phase, (rows, epochs, held_out) in phases.items():
+        if (finished := checkpoints.finished(phase)) is not None:
+            read_weights(made.model, finished[0] / COPY_MODEL)
+            curve += [loop.point_of(line) for line in finished[1]]
+            progress.say(f"{phase}: it is finished and was kept")
+            continue
+        if steps := checkpoints.steps(phase):
+            progress.say(f"{phase}: going on after step {steps}")
+        aside = loop.Aside(checkpoints, log, held_out)
+        curve += loop.train(made.model, rows, epochs, settings, phase, progress.update, aside)
+        if phase == WARMUP:
+            with checkpoints.finishing(phase, [asdict(point) for point in curve]) as folder:
+                aligner.save(made, folder / COPY_MODEL)
+    return curve
+
+
+def _flat(key: Mapping[str, Any]) -> dict[str, Any]:
+    """What the stage's key names, on one level: what a user finds in `pipelines.toml`."""
+    settings = {f"train.{name}": value for name, value in key["settings"].items()}
+    return {**{name: value for name, value in key.items() if name != "settings"}, **settings}
+
+
+def _linked(source: str, target: str) -> str:
+    """A second name of the same file: models are large. A copy where the file system has no such names."""
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copyfile(source, target)
+    return target
 
 
 def _release(store: RunStore) -> dict[str, Any]:
     """Which release the model learned from."""
     notes = store.published("release").notes
     return {"release": notes["version"]} if "version" in notes else {}
-
-
-def _too_long(triples: "pl.DataFrame", too_long: set[str], max_tokens: int) -> "pl.DataFrame":
-    import polars as pl
-
-    return triples.filter(pl.col("triple_id").is_in(sorted(too_long))).select(
-        pl.col("triple_id").alias("row_id"),
-        pl.lit(NAME).alias("stage"),
-        pl.lit("train.tokens").alias("rule"),
-        pl.lit(None, pl.Float64).alias("score"),
-        pl.lit(float(max_tokens)).alias("threshold"),
-        pl.lit(value=False).alias("kept"),
-        pl.lit(None, pl.String).alias("twin_id"),
-        pl.lit("prompt and target together are longer").alias("note"),
-    )

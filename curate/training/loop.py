@@ -1,15 +1,19 @@
-"""The training loop, written flat: summed token losses, one optimiser step per `tokens_per_step`, cosine schedule."""
+"""The training loop, written flat: summed token losses of packed rows, one optimiser step a `Step`, cosine schedule."""
 
 import math
-import random
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import torch
 
+from curate.training.attention import rows_apart
+from curate.training.checkpoints import Checkpoints
+from curate.training.losses import row_losses, target_losses
+from curate.training.packing import Step, pack_of, steps_of
 from curate.training.settings import Settings
-from curate.training.tokens import TokenRow, batches, tensors
+from curate.training.speed import StepLog, Watch
+from curate.training.tokens import TokenRow
 from schemas.errors import StageError
 
 CLIP_NORM = 1.0
@@ -17,76 +21,116 @@ CLIP_NORM = 1.0
 
 @dataclass(frozen=True, slots=True)
 class Point:
-    """One optimiser step: mean loss in nats per target token, before the step."""
+    """One optimiser step: mean loss in nats per target token, before the step. fill: filled share of packs."""
 
     phase: str
     step: int
+    epoch: int
     loss: float
     lr: float
+    rows: int
+    tokens: int
+    target_tokens: int
+    fill: float
+
+
+@dataclass(frozen=True, slots=True)
+class HeldOut:
+    """Mean loss in nats per target token of rows that are not trained on, after the last step of an epoch."""
+
+    phase: str
+    step: int
+    epoch: int
+    held_out_loss: float
+    rows: int
     target_tokens: int
 
 
+@dataclass(frozen=True, slots=True)
+class Aside:
+    """What a run keeps beside the weights: checkpoints, the log of steps, rows for the loss at each epoch's end."""
+
+    checkpoints: Checkpoints | None = None
+    log: StepLog | None = None
+    held_out: Sequence[TokenRow] = ()
+
+
 def train(
-    model: Any, rows: Sequence[TokenRow], epochs: float, settings: Settings, phase: str, say: Callable[[str], None]
-) -> list[Point]:
-    """Train in place and give the curve. Raises StageError at a loss that is not finite, before the weights take it."""
+    model: Any,
+    rows: Sequence[TokenRow],
+    epochs: float,
+    settings: Settings,
+    phase: str,
+    say: Callable[[str], None],
+    aside: Aside = Aside(),
+) -> list[Point | HeldOut]:
+    """Train in place and give the curve; where checkpoints hold a part of the phase, go on after it.
+
+    Raises StageError at a loss or gradient that is not finite, before the weights take it.
+    """
     if not rows or epochs <= 0:
         return []
     device = next(model.parameters()).device
     torch.manual_seed(settings.seed)
-    steps = _steps(rows, epochs, settings, phase)
+    steps = steps_of(rows, epochs, settings, phase)
     optimiser = torch.optim.AdamW(
-        model.parameters(), lr=settings.lr_peak, betas=settings.betas, weight_decay=settings.weight_decay
+        model.parameters(),
+        lr=settings.lr_peak,
+        betas=settings.betas,
+        weight_decay=settings.weight_decay,
+        fused=device.type == "cuda",
     )
+    done = 0
+    curve: list[Point | HeldOut] = []
+    if aside.checkpoints is not None:
+        done, told = aside.checkpoints.resume(phase, model, optimiser)
+        curve = [point_of(line) for line in told]
+    if done:
+        _log(aside, {"event": "resumed", "phase": phase, "step": done})
+    watch = Watch(model, device, len(steps) - done)
+    body = torch.compile(model.base_model, dynamic=True) if settings.compile else None
     model.train()
-    curve: list[Point] = []
-    for number, step in enumerate(steps, start=1):
+    checkpoint_activations(model, is_on=settings.activation_checkpointing)
+    for number, step in enumerate(steps[done:], start=done + 1):
         lr = settings.lr_peak * schedule(number, len(steps), settings.lr_warmup_share)
         for group in optimiser.param_groups:
             group["lr"] = lr
-        target_tokens = sum(row.target_tokens for batch in step for row in batch)
-        total = 0.0
-        for batch in step:
-            loss = summed_loss(model, tensors(batch, _pad(model), device)) / target_tokens
-            if not torch.isfinite(loss):
-                raise StageError(
-                    f"train: the loss of step {number} ({phase}) is {loss.item()}", do="lower train.lr_peak"
-                )
-            loss.backward()  # type: ignore[no-untyped-call]
-            total += loss.item()
-        torch.nn.utils.clip_grad_norm_(model.parameters(), CLIP_NORM)
+        loss = accumulate(model, step, device, body)
+        norm = torch.nn.utils.clip_grad_norm_(model.parameters(), CLIP_NORM)
+        if not math.isfinite(loss) or not torch.isfinite(norm):
+            raise StageError(
+                f"train: the loss of step {number} ({phase}) is {loss}, its gradient {norm.item()}",
+                do="lower train.lr_peak",
+            )
         optimiser.step()
         optimiser.zero_grad(set_to_none=True)
-        curve.append(Point(phase, number, total, lr, target_tokens))
-        say(f"{phase}: step {number} of {len(steps)}, loss {total:.3f} nats/token")
+        curve.append(_point(phase, number, step, loss, lr, settings.tokens_per_batch))
+        _log(aside, {**asdict(curve[-1]), **watch.figures(step)})
+        if step.is_last and aside.held_out:
+            curve.append(_held_out(model, aside.held_out, phase, number, step, settings))
+            _log(aside, asdict(curve[-1]))
+            model.train()
+        if aside.checkpoints is not None and aside.checkpoints.is_due(number) and number < len(steps):
+            aside.checkpoints.save(phase, number, model, optimiser, [asdict(point) for point in curve])
+        say(f"{phase}: step {number} of {len(steps)}, loss {loss:.3f} nats/token, {watch.left()}")
+    checkpoint_activations(model, is_on=False)
     return curve
 
 
-def summed_loss(model: Any, batch: dict[str, torch.Tensor]) -> torch.Tensor:
-    """Sum of the cross-entropy over all labelled tokens of a batch, in nats, computed in float32."""
-    with torch.autocast("cuda", torch.bfloat16, enabled=batch["input_ids"].is_cuda):
-        logits = model(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"], use_cache=False).logits
-    flat = logits[:, :-1].reshape(-1, logits.shape[-1]).float()
-    return torch.nn.functional.cross_entropy(flat, batch["labels"][:, 1:].reshape(-1), reduction="sum")
+def accumulate(model: Any, step: Step, device: torch.device, body: Callable[..., Any] | None = None) -> float:
+    """Add the gradients of a step to the model's; the mean loss over all target tokens of the step, in nats."""
+    total = torch.zeros((), device=device)
+    with rows_apart(model):
+        for pack in step.packs:
+            loss = target_losses(model, pack_of(pack, device), body).sum() / step.target_tokens
+            loss.backward()  # type: ignore[no-untyped-call]
+            total += loss.detach()
+    return total.item()
 
 
-@torch.no_grad()
-def row_losses(model: Any, rows: Sequence[TokenRow], tokens_per_batch: int) -> dict[str, tuple[float, int]]:
-    """For each row id the summed loss of its target in nats, and its target tokens."""
-    model.eval()
-    device = next(model.parameters()).device
-    losses: dict[str, tuple[float, int]] = {}
-    for batch in batches(sorted(rows, key=lambda row: (len(row.ids), row.row_id)), tokens_per_batch, None):
-        made = tensors(batch, _pad(model), device)
-        with torch.autocast("cuda", torch.bfloat16, enabled=made["input_ids"].is_cuda):
-            logits = model(input_ids=made["input_ids"], attention_mask=made["attention_mask"], use_cache=False).logits
-        each = torch.nn.functional.cross_entropy(
-            logits[:, :-1].float().transpose(1, 2), made["labels"][:, 1:], reduction="none"
-        ).sum(dim=1)
-        losses.update(
-            {row.row_id: (float(loss), row.target_tokens) for row, loss in zip(batch, each.tolist(), strict=True)}
-        )
-    return losses
+def point_of(line: Mapping[str, Any]) -> Point | HeldOut:
+    """One line of a curve, read back."""
+    return HeldOut(**line) if "held_out_loss" in line else Point(**line)
 
 
 def schedule(step: int, steps: int, warmup_share: float) -> float:
@@ -97,17 +141,28 @@ def schedule(step: int, steps: int, warmup_share: float) -> float:
     return 0.5 * (1.0 + math.cos(math.pi * (step - warmup) / max(1, steps - warmup + 1)))
 
 
-def _steps(rows: Sequence[TokenRow], epochs: float, settings: Settings, phase: str) -> list[list[list[TokenRow]]]:
-    """The batches of each step; the order of each epoch is drawn from seed, phase and epoch."""
-    per_step = max(1, settings.tokens_per_step // settings.tokens_per_batch)
-    planned: list[list[TokenRow]] = []
-    for epoch in range(math.ceil(epochs)):
-        order = random.Random(f"{settings.seed} {phase} {epoch}")
-        made = list(batches(rows, settings.tokens_per_batch, order))
-        share = min(1.0, epochs - epoch)
-        planned += made[: max(1, round(len(made) * share))]
-    return [planned[start : start + per_step] for start in range(0, len(planned), per_step)]
+def _point(phase: str, number: int, step: Step, loss: float, lr: float, tokens_per_batch: int) -> Point:
+    room = sum(max(tokens_per_batch, sum(len(row.ids) for row in pack)) for pack in step.packs)
+    rows = sum(len(pack) for pack in step.packs)
+    fill = round(step.tokens / room, 4)
+    return Point(phase, number, step.epoch, loss, lr, rows, step.tokens, step.target_tokens, fill)
 
 
-def _pad(model: Any) -> int:
-    return int(model.config.pad_token_id or 0)
+def _held_out(model: Any, rows: Sequence[TokenRow], phase: str, number: int, step: Step, settings: Settings) -> HeldOut:
+    losses = row_losses(model, rows, settings.tokens_per_batch).values()
+    tokens = sum(count for _, count in losses)
+    return HeldOut(phase, number, step.epoch, sum(loss for loss, _ in losses) / tokens, len(rows), tokens)
+
+
+def _log(aside: Aside, values: Mapping[str, Any]) -> None:
+    if aside.log is not None:
+        aside.log.write(values)
+
+
+def checkpoint_activations(model: Any, *, is_on: bool) -> None:
+    """transformers called this gradient checkpointing until 5.18 or so."""
+    word = "activation" if hasattr(model, "activation_checkpointing_enable") else "gradient"
+    if is_on:
+        getattr(model, f"{word}_checkpointing_enable")(**{f"{word}_checkpointing_kwargs": {"use_reentrant": False}})
+    else:
+        getattr(model, f"{word}_checkpointing_disable")()

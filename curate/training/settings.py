@@ -7,7 +7,11 @@ from curate.training.templates import Template
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """`tokens_per_step` counts padded tokens of one batch times the batches whose gradients are summed."""
+    """What training depends on.
+
+    A step sums the gradients of `rows_per_step` rows, or, where that is None, of `tokens_per_step` packed tokens.
+    tokens_per_batch: of one packed sequence, which is what the model sees at once; it decides memory, not results.
+    """
 
     base: str | None
     template: Template
@@ -19,10 +23,13 @@ class Settings:
     lr_warmup_share: float
     weight_decay: float
     betas: tuple[float, float]
+    rows_per_step: int | None
     tokens_per_step: int
     tokens_per_batch: int
     max_tokens: int
     vocabulary_size: int = 2048
+    activation_checkpointing: bool = False
+    compile: bool = False
 
 
 TINY = {
@@ -31,6 +38,7 @@ TINY = {
     "lr_warmup_share": 0.1,
     "weight_decay": 0.01,
     "betas": (0.9, 0.98),
+    "rows_per_step": None,
     "tokens_per_step": 2048,
     "tokens_per_batch": 2048,
     "max_tokens": 1024,
@@ -43,22 +51,27 @@ REFERENCE = {
     "lr_warmup_share": 0.03,
     "weight_decay": 0.0,
     "betas": (0.9, 0.95),
-    "tokens_per_step": 256 * 512,
+    "rows_per_step": 256,
+    "tokens_per_step": 8192,
     "tokens_per_batch": 8192,
     "max_tokens": 2048,
+    "activation_checkpointing": True,
 }
-"""The reference training of the paper's code: 256 rows a step (here counted as 512 tokens each), 3 epochs."""
+"""The reference training of the paper's code: 256 rows a step, 3 epochs, rows of at most 2048 tokens."""
 
 PRESETS = {
     "tiny": {**TINY, "base": None},
     "aligner-2b": {**REFERENCE, "base": "google/gemma-2b"},
     "aligner-7b": {**REFERENCE, "base": "meta-llama/Llama-2-7b-hf"},
+    "aligner-13b": {**REFERENCE, "base": "meta-llama/Llama-2-13b-hf"},
 }
 
 
 def settings(preset: str, template: Template, warmup_share: float, seed: int, device: str, **given: object) -> Settings:
-    """The preset's settings, replaced by what is given and not None."""
-    values = {**PRESETS[preset], **{name: value for name, value in given.items() if value is not None}}
-    if "tokens_per_step" in given and given["tokens_per_step"] is not None:
+    """The preset's settings, replaced by what is given and not None; `tokens_per_step` replaces rows a step."""
+    given = {name: value for name, value in given.items() if value is not None}
+    values = {**PRESETS[preset], **given}
+    if "tokens_per_step" in given:
+        values["rows_per_step"] = None
         values["tokens_per_batch"] = min(int(str(values["tokens_per_batch"])), int(str(given["tokens_per_step"])))
     return Settings(template=template, warmup_share=warmup_share, seed=seed, device=device, **values)  # type: ignore[arg-type]

@@ -1,5 +1,7 @@
 """Models are saved so that transformers reads them, loaded from a directory as a base, and refused clearly."""
 
+import shutil
+
 import pytest
 import torch
 
@@ -57,8 +59,16 @@ def test_a_base_that_cannot_be_loaded_is_told(tmp_path):
         models.load("no/such-model", torch.device("cpu"))
 
 
+def test_too_many_rows_over_the_longest_length_stop_the_stage(finished, tmp_path):
+    shutil.copytree(finished.folder, tmp_path / "copy")
+    config = tmp_path / "copy" / "pipelines.toml"
+    config.write_text(config.read_text().replace("max_tokens = 256", "max_tokens = 60"))
+    with pytest.raises(StageError, match="[0-9]+ of [0-9]+ rows \\([0-9.]+%\\) are longer than 60 tokens; 1.0% may be"):
+        run_stage(read_pipeline(config), "train", lambda _: None, again=False)
+
+
 def test_rows_over_the_longest_length_are_dropped_with_a_verdict(small):
-    small.write_text(small.read_text().replace("max_tokens = 256", "max_tokens = 60"))
+    small.write_text(small.read_text().replace("max_tokens = 256", "max_tokens = 60\nmax_too_long_share = 1.0"))
     pipeline = read_pipeline(small)
     for stage in ("filter", "generate", "dedup", "annotate", "release", "train"):
         run_stage(pipeline, stage, lambda _: None, again=False)

@@ -1,15 +1,14 @@
-"""Rows end in EOS, labels start where the prompt ends, padding and batching change no loss."""
-
-import random
+"""Rows end in EOS, labels start where the prompt ends, and texts stay texts."""
 
 import pytest
 import torch
 
 from curate.training import models
-from curate.training.loop import row_losses, schedule, summed_loss, train
+from curate.training.loop import schedule, train
+from curate.training.packing import pack_of
 from curate.training.settings import settings
 from curate.training.templates import TEMPLATES, WRAPPER
-from curate.training.tokens import IGNORED, TokenRow, batches, prompt_ids, tensors, token_rows
+from curate.training.tokens import prompt_ids, token_rows
 from schemas.errors import StageError
 
 TEXTS = ["How tall is the tower?", "It is 30 metres tall.", "It is about thirty metres tall, I think."]
@@ -20,11 +19,6 @@ def tokenizer():
     return models.train_tokenizer(TEXTS, 300)
 
 
-@pytest.fixture(scope="module")
-def model(tokenizer):
-    return models.tiny_model(tokenizer, 128, seed=0).eval()
-
-
 @pytest.fixture
 def made(tokenizer):
     prompts = [TEMPLATES["T3"].prompt("How tall?", text) for text in TEXTS]
@@ -32,10 +26,9 @@ def made(tokenizer):
 
 
 def test_every_row_ends_in_eos_and_carries_loss_on_it(tokenizer, made):
-    batch = tensors(made, tokenizer.pad_token_id, torch.device("cpu"))
-    for row, labels in zip(made, batch["labels"], strict=True):
+    for row in made:
         assert row.ids[-1] == tokenizer.eos_token_id != tokenizer.pad_token_id
-        assert labels[labels != IGNORED].tolist() == row.ids[row.prompt_tokens :]
+        assert pack_of([row], torch.device("cpu")).targets.tolist() == row.ids[row.prompt_tokens :]
 
 
 @pytest.mark.parametrize("template", TEMPLATES)
@@ -53,47 +46,7 @@ def test_a_tokenizer_without_bos_gets_none(tokenizer):
     assert tokenizer.decode(prompt_ids(tokenizer, ["Why?"])[0]) == "Why?"
 
 
-@torch.no_grad()
-def test_padding_carries_no_loss(model, tokenizer, made):
-    alone = [float(summed_loss(model, tensors([row], tokenizer.pad_token_id, torch.device("cpu")))) for row in made]
-    together = float(summed_loss(model, tensors(made, tokenizer.pad_token_id, torch.device("cpu"))))
-    assert together == pytest.approx(sum(alone), rel=1e-5)
-
-
-def test_the_loss_of_a_row_does_not_depend_on_its_batch(model, made):
-    small, large = row_losses(model, made, 1), row_losses(model, made[::-1], 10_000)
-    for row_id, (loss, tokens) in small.items():
-        assert large[row_id] == (pytest.approx(loss, rel=1e-5), tokens)
-
-
-def test_gradients_of_one_batch_are_those_of_its_parts(model, tokenizer, made):
-    def gradient(parts):
-        model.zero_grad()
-        for part in parts:
-            summed_loss(model, tensors(part, tokenizer.pad_token_id, torch.device("cpu"))).backward()
-        return torch.cat([one.grad.flatten() for one in model.parameters()])
-
-    assert torch.allclose(gradient([made]), gradient([[row] for row in made]), rtol=1e-4, atol=1e-5)
-
-
-def rows_of(*lengths: int) -> list[TokenRow]:
-    return [TokenRow(str(number), list(range(length)), 1) for number, length in enumerate(lengths)]
-
-
-def test_batches_hold_every_row_once_and_stay_within_their_tokens():
-    rows = rows_of(*[7 + n % 23 for n in range(200)])
-    for order in (None, random.Random(1)):
-        made = list(batches(rows, 64, order))
-        assert sorted(int(row.row_id) for batch in made for row in batch) == list(range(200))
-        assert max(len(batch) * max(len(row.ids) for row in batch) for batch in made) <= 64
-
-
-def test_a_row_longer_than_a_batch_has_one_of_its_own():
-    assert [len(batch) for batch in batches(rows_of(5, 99, 5), 20, None)] == [1, 1, 1]
-
-
-def test_no_rows_make_no_batches(tokenizer):
-    assert list(batches([], 10, None)) == []
+def test_no_texts_make_no_rows(tokenizer):
     assert token_rows(tokenizer, [], [], []) == []
 
 
@@ -114,7 +67,7 @@ def test_texts_with_braces_are_shown_as_they_are():
 def test_a_loss_that_is_not_finite_stops_the_run(tokenizer, made):
     wild = models.tiny_model(tokenizer, 128, seed=0)
     hot = settings("tiny", TEMPLATES["T1"], 0.0, 1, "cpu", lr_peak=1e30, tokens_per_step=64)
-    with pytest.raises(StageError, match="the loss of step [0-9]+ \\(correct\\) is nan"):
+    with pytest.raises(StageError, match="the loss of step 2 \\(correct\\) is [0-9.]+, its gradient nan"):
         train(wild, made, 9, hot, "correct", lambda _: None)
 
 

@@ -1,0 +1,111 @@
+"""What the Aligner learns from: token rows of the release, those of the warm-up, those held out, those too long."""
+
+import hashlib
+from array import array
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from schemas.errors import StageError
+
+if TYPE_CHECKING:
+    import polars as pl
+
+    from curate.training.settings import Settings
+    from curate.training.tokens import TokenRow
+
+COLUMNS = ("triple_id", "prompt_tokens", "target_tokens", "is_warmup")
+
+
+@dataclass(frozen=True)
+class Texts:
+    """Rows of one split as they are shown to the Aligner, by position; the only place where they are aligned so."""
+
+    row_ids: list[str]
+    prompts: list[str]
+    answers: list[str]
+    corrections: list[str]
+
+
+@dataclass(frozen=True)
+class Data:
+    """copies have the answer as target. The held-out ones are those of the validation split that are not too long."""
+
+    rows: "list[TokenRow]"
+    copies: "list[TokenRow]"
+    held_out: "list[TokenRow]"
+    held_out_copies: "list[TokenRow]"
+    too_long: set[str]
+
+    def content(self) -> str:
+        """64 hexadecimal digits over ids and tokens of all rows in order."""
+        found = hashlib.sha256()
+        for part in (self.rows, self.copies, self.held_out, self.held_out_copies):
+            for row in part:
+                found.update(f"{row.row_id} {row.prompt_tokens} {len(row.ids)} ".encode())
+                found.update(array("q", row.ids).tobytes())
+        return found.hexdigest()
+
+
+def data_of(tokenizer: Any, training: Texts, validation: Texts, settings: "Settings", max_share: float) -> Data:
+    """Token rows of both splits. Raises StageError where more than `max_share` of the training rows are too long."""
+    rows, copies, too_long = _fitting(tokenizer, training, settings.max_tokens)
+    share = len(too_long) / len(training.row_ids)
+    if share > max_share or not rows:
+        raise StageError(
+            f"train: {len(too_long):,} of {len(training.row_ids):,} rows ({share:.1%}) are longer than "
+            f"{settings.max_tokens} tokens; {max_share:.1%} may be",
+            do="raise train.max_tokens, or train.max_too_long_share where they may go",
+        )
+    held_out, held_out_copies, _ = _fitting(tokenizer, validation, settings.max_tokens)
+    chosen = warmup_rows(training.row_ids, settings)
+    return Data(rows, [row for row in copies if row.row_id in chosen], held_out, held_out_copies, too_long)
+
+
+def warmup_rows(row_ids: Sequence[str], settings: "Settings") -> set[str]:
+    """The rows on which the model first learns to copy, drawn by id."""
+    import polars as pl
+
+    from curate.assignment import uniforms
+
+    ids = pl.Series(row_ids, dtype=pl.String)
+    return set(ids.filter(uniforms(ids, "warm-up", settings.seed) < settings.warmup_share))
+
+
+def used(data: Data) -> "pl.DataFrame":
+    """The table of rows that were trained on."""
+    import polars as pl
+
+    copied = {row.row_id for row in data.copies}
+    values = [(row.row_id, row.prompt_tokens, row.target_tokens, row.row_id in copied) for row in data.rows]
+    types = (pl.String, pl.Int64, pl.Int64, pl.Boolean)
+    return pl.DataFrame(values, schema=dict(zip(COLUMNS, types, strict=True)), orient="row")
+
+
+def verdicts(data: Data, max_tokens: int) -> "pl.DataFrame":
+    """A verdict on each training row that is too long."""
+    import polars as pl
+
+    return pl.DataFrame({"row_id": sorted(data.too_long)}, schema={"row_id": pl.String}).select(
+        "row_id",
+        pl.lit("train").alias("stage"),
+        pl.lit("train.tokens").alias("rule"),
+        pl.lit(None, pl.Float64).alias("score"),
+        pl.lit(float(max_tokens)).alias("threshold"),
+        pl.lit(value=False).alias("kept"),
+        pl.lit(None, pl.String).alias("twin_id"),
+        pl.lit("prompt and target together are longer").alias("note"),
+    )
+
+
+def _fitting(tokenizer: Any, texts: Texts, max_tokens: int) -> "tuple[list[TokenRow], list[TokenRow], set[str]]":
+    from curate.training.tokens import token_rows
+
+    rows = token_rows(tokenizer, texts.row_ids, texts.prompts, texts.corrections)
+    copies = token_rows(tokenizer, texts.row_ids, texts.prompts, texts.answers)
+    too_long = {row.row_id for row in [*rows, *copies] if len(row.ids) > max_tokens}
+    return (
+        [row for row in rows if row.row_id not in too_long],
+        [row for row in copies if row.row_id not in too_long],
+        too_long,
+    )

@@ -1,0 +1,155 @@
+"""Training that is killed goes on where it was: the same curve, the same weights; nothing else is taken up."""
+
+import json
+import os
+import random
+import shutil
+import signal
+from pathlib import Path
+
+import pytest
+
+from curate.config.model import Pipeline
+from curate.config.reading import read_pipeline
+from curate.pipeline import run_stage
+from schemas.errors import StageError
+from tests.commands import until
+from tests.conftest import published_hashes
+from tests.crashing import die_at, touches_of
+from tests.curate.stages.killing import command
+
+
+def untrained(finished: Pipeline, folder: Path, **settings: object) -> Pipeline:
+    """The small pipeline before its training, with many short steps and a checkpoint after every third."""
+    shutil.copytree(finished.folder, folder)
+    for stage in ("train", "evaluate"):
+        shutil.rmtree(folder / "runs" / "small" / stage)
+    keys = {"epochs": 2, "tokens_per_step": 256, "warmup_share": 0.5, "checkpoint_steps": 3, **settings}
+    config = folder / "pipelines.toml"
+    more = "".join(f"{name} = {json.dumps(value)}\n" for name, value in keys.items())
+    config.write_text(config.read_text().replace("epochs = 1\n", more))
+    return read_pipeline(config)
+
+
+def trained(pipeline: Pipeline, *, again: bool = False) -> dict[str, str]:
+    """Run the stage in this process; hashes of all that is then published."""
+    run_stage(pipeline, "train", lambda _: None, again=again)
+    return published_hashes(pipeline.workdir / "train")
+
+
+def steps_log(pipeline: Pipeline) -> list[dict[str, object]]:
+    path = pipeline.workdir / "train" / "steps.jsonl"
+    return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+
+
+def killed_at_step(pipeline: Pipeline, step: int) -> None:
+    """Start a training and kill it when its log holds so many lines."""
+    victim = command(pipeline, "train")
+    path = pipeline.workdir / "train" / "steps.jsonl"
+    until(lambda: path.exists() and path.read_bytes().count(b"\n") >= step)
+    os.kill(victim.pid, signal.SIGKILL)
+    assert victim.ended() == -signal.SIGKILL, victim.err
+
+
+@pytest.fixture(scope="module")
+def expected(finished, tmp_path_factory):
+    return trained(untrained(finished, tmp_path_factory.mktemp("undisturbed") / "run"))
+
+
+def test_ten_kills_at_drawn_moments_change_no_byte(finished, expected, tmp_path):
+    draw = random.Random(5)
+    config = untrained(finished, tmp_path / "counted").folder / "pipelines.toml"
+    touches = touches_of(config, "train")
+    has_died_in_a_save = 0
+    for touch in sorted(draw.sample(range(touches // 8, touches), 10)):
+        pipeline = untrained(finished, tmp_path / f"killed-{touch}")
+        die_at(pipeline.folder / "pipelines.toml", "train", touch)
+        has_died_in_a_save += (pipeline.workdir / "train" / "checkpoints" / ".scratch").exists()
+        assert trained(pipeline) == expected, f"after a kill at touch {touch} of {touches}"
+    assert has_died_in_a_save
+
+
+def test_a_run_that_is_killed_within_steps_goes_on_after_its_newest_checkpoint(finished, expected, tmp_path):
+    pipeline = untrained(finished, tmp_path / "run")
+    killed_at_step(pipeline, 14)
+    killed_at_step(pipeline, len(steps_log(pipeline)) + 4)
+    assert trained(pipeline) == expected
+    resumed = [line["step"] for line in steps_log(pipeline) if line.get("event") == "resumed"]
+    assert len(resumed) >= 2
+    assert all(step % 3 == 0 for step in resumed)
+
+
+def test_checkpoints_go_when_the_stage_is_published(finished, tmp_path):
+    pipeline = untrained(finished, tmp_path / "run")
+    trained(pipeline)
+    assert not (pipeline.workdir / "train" / "checkpoints").exists()
+
+
+def test_checkpoints_that_a_kill_left_behind_go_when_the_stage_is_found_done(finished, expected, tmp_path):
+    pipeline = untrained(finished, tmp_path / "run")
+    killed_at_step(pipeline, 9)
+    kept = pipeline.workdir / "train" / "checkpoints"
+    shutil.copytree(kept, tmp_path / "kept")
+    trained(pipeline)
+    shutil.copytree(tmp_path / "kept", kept)
+    assert trained(pipeline) == expected
+    assert not kept.exists()
+
+
+def test_other_settings_are_refused_with_what_differs_until_the_user_says_again(finished, tmp_path):
+    pipeline = untrained(finished, tmp_path / "run")
+    killed_at_step(pipeline, 9)
+    config = pipeline.folder / "pipelines.toml"
+    config.write_text(config.read_text().replace("epochs = 2", 'epochs = 1\nlr_peak = 0.001\ntemplate = "T3"'))
+    other = read_pipeline(config)
+    with pytest.raises(StageError) as refused:
+        trained(other)
+    for part in (
+        "train.epochs: 2.0 there, 1.0 now",
+        "train.lr_peak: null there, 0.001 now",
+        "train.template:",
+        "rows:",
+    ):
+        assert part in refused.value.what
+    assert trained(other, again=True) == trained(
+        untrained(finished, tmp_path / "fresh", epochs=1, lr_peak=0.001, template="T3")
+    )
+
+
+def test_checkpoints_of_another_training_survive_a_look_at_a_finished_one(finished, tmp_path):
+    pipeline = untrained(finished, tmp_path / "run")
+    trained(pipeline)
+    config = pipeline.folder / "pipelines.toml"
+    before = config.read_text()
+    config.write_text(before.replace("epochs = 2", "epochs = 4"))
+    killed_at_step(read_pipeline(config), len(steps_log(pipeline)) + 9)
+    config.write_text(before)
+    trained(read_pipeline(config))
+    assert (pipeline.workdir / "train" / "checkpoints").exists()
+
+
+def test_settings_that_change_no_result_may_change_in_between(finished, expected, tmp_path):
+    pipeline = untrained(finished, tmp_path / "run")
+    killed_at_step(pipeline, 9)
+    config = pipeline.folder / "pipelines.toml"
+    config.write_text(config.read_text().replace("checkpoint_steps = 3", "checkpoint_steps = 5\ncheckpoints_kept = 1"))
+    assert trained(read_pipeline(config)) == expected
+
+
+def test_the_curve_holds_no_time_and_the_log_does(finished, tmp_path):
+    pipeline = untrained(finished, tmp_path / "run")
+    trained(pipeline)
+    (curve,) = (pipeline.workdir / "train").glob("data-*/curve.jsonl")
+    lines = [json.loads(line) for line in curve.read_text().splitlines()]
+    steps = [line for line in lines if "loss" in line]
+    held_out = [line for line in lines if "held_out_loss" in line]
+    assert {line["phase"] for line in steps} == {"warm-up", "correct"}
+    assert [(line["phase"], line["epoch"]) for line in held_out] == [
+        *(("warm-up", epoch) for epoch in (1, 2)),
+        *(("correct", epoch) for epoch in (1, 2)),
+    ]
+    assert held_out[-1]["held_out_loss"] < held_out[0]["held_out_loss"]
+    assert all(0 < line["fill"] <= 1 and line["tokens"] > line["target_tokens"] > 0 for line in steps)
+    timed = {"at", "seconds", "tokens_per_s", "peak_memory_bytes", "mfu"}
+    assert all(not timed & line.keys() for line in lines)
+    assert all(timed <= line.keys() for line in steps_log(pipeline) if "loss" in line)
