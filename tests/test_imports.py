@@ -29,7 +29,7 @@ def loaded(*argv: str) -> set[str]:
     return set(done.stdout.rsplit("LOADED", 1)[1].split())
 
 
-@pytest.mark.parametrize("argv", [["--help"], ["run", "--help"], ["release", "--help"]])
+@pytest.mark.parametrize("argv", [["--help"], ["run", "--help"], ["correct", "--help"], ["release", "--help"]])
 def test_help_loads_no_heavy_library(argv):
     assert not loaded(*argv) & HEAVY
 
