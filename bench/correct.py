@@ -24,11 +24,11 @@ TOKENS_PER_BATCH = 8192
 
 @dataclass(frozen=True)
 class Run:
-    """What one way of decoding wrote for all rows, one row at a time: texts, passes of each row, seconds."""
+    """What one way of decoding wrote for all rows, one row at a time: texts, passes of each row, CPU seconds."""
 
     texts: list[str]
     passes: list[int]
-    seconds: float
+    cpu_s: float
 
 
 def one_at_a_time(model: Any, rows: list[Any], write: Callable[[Any], str]) -> Run:
@@ -41,14 +41,14 @@ def one_at_a_time(model: Any, rows: list[Any], write: Callable[[Any], str]) -> R
 
     handle = model.register_forward_pre_hook(counting)
     texts, passes = [], []
-    started = time.perf_counter()
+    started = time.process_time()
     for row in rows:
         before = count
         texts.append(write(row))
         passes.append(count - before)
-    seconds = time.perf_counter() - started
+    cpu_s = time.process_time() - started
     handle.remove()
-    return Run(texts, passes, seconds)
+    return Run(texts, passes, cpu_s)
 
 
 def looked_up(model: Any, tokenizer: Any, prompt: str) -> str:
@@ -90,8 +90,8 @@ def measure(_: Path, shrunk: Callable[[int], int]) -> tuple[dict[str, Ratio], li
             for kind, want in (("unchanged", True), ("changed", False))
             if (chosen := [count for count, stay in zip(run.passes, stays, strict=True) if stay is want])
         ]
-        per_row_ms = run.seconds / len(rows) * 1000
-        lines.append(f"{name:<20} passes a row: {', '.join(parts)}; {per_row_ms:6.1f} ms a row, one at a time")
+        per_row_ms = run.cpu_s / len(rows) * 1000
+        lines.append(f"{name:<20} passes a row: {', '.join(parts)}; {per_row_ms:6.1f} CPU-ms a row, one at a time")
     lines += batched(model, tokenizer, rows, greedy.texts)
     lines.append(f"load average at the end: {os.getloadavg()[0]:.1f}")
     unchanged = [count for count, stay in zip(draft.passes, stays, strict=True) if stay] or [1]
@@ -101,22 +101,22 @@ def measure(_: Path, shrunk: Callable[[int], int]) -> tuple[dict[str, Ratio], li
         ),
         "passes, draft / greedy": Ratio(sum(draft.passes) / sum(greedy.passes), 0.3, False, "over all rows"),
         "passes, draft / lookup": Ratio(sum(draft.passes) / sum(lookup.passes), 0.8, False, "over all rows"),
-        "time, draft / greedy": Ratio(draft.seconds / greedy.seconds, 0.4, False, "one row at a time"),
-        "time, draft / lookup": Ratio(draft.seconds / lookup.seconds, 0.8, False, "one row at a time"),
+        "time, draft / greedy": Ratio(draft.cpu_s / greedy.cpu_s, 0.4, False, "CPU time, one row at a time"),
+        "time, draft / lookup": Ratio(draft.cpu_s / lookup.cpu_s, 0.8, False, "CPU time, one row at a time"),
     }, lines
 
 
 def batched(model: Any, tokenizer: Any, rows: list[Any], texts: list[str]) -> list[str]:
     """All rows at once, as `curate correct` writes them, beside generate in batches of 64."""
     prompts, answers = [row.prompt for row in rows], [row.answer for row in rows]
-    started = time.perf_counter()
+    started = time.process_time()
     drafted = write_from_drafts(model, tokenizer, prompts, answers, MAX_NEW_TOKENS, TOKENS_PER_BATCH, lambda _: None)
-    between = time.perf_counter()
+    between = time.process_time()
     plain = write_corrections(model, tokenizer, prompts, MAX_NEW_TOKENS, 64, lambda _: None)
-    ended = time.perf_counter()
+    ended = time.process_time()
     assert drafted == plain == texts
     told = ((between - started, "draft"), (ended - between, "greedy"))
-    return [f"{name:<20} in batches: {len(rows) / seconds:,.0f} rows/s" for seconds, name in told]
+    return [f"{name:<20} in batches: {len(rows) / seconds:,.0f} rows a CPU-s" for seconds, name in told]
 
 
 if __name__ == "__main__":
