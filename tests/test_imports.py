@@ -29,7 +29,9 @@ def loaded(*argv: str) -> set[str]:
     return set(done.stdout.rsplit("LOADED", 1)[1].split())
 
 
-@pytest.mark.parametrize("argv", [["--help"], ["run", "--help"], ["release", "--help"], ["serve", "--help"]])
+@pytest.mark.parametrize(
+    "argv", [["--help"], ["run", "--help"], ["correct", "--help"], ["release", "--help"], ["serve", "--help"]]
+)
 def test_help_loads_no_heavy_library(argv):
     assert not loaded(*argv) & HEAVY
 

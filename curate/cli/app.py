@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from curate.cli import doctor, label, ledger, release, run, serve, show, status
+from curate.cli import correct, doctor, label, ledger, release, run, serve, show, status
 from curate.cli.output import print_error
 from schemas.errors import CurateError
 
@@ -48,6 +48,7 @@ app.command("show")(show.command)
 app.add_typer(label.app, name="label")
 app.add_typer(ledger.app, name="ledger")
 app.add_typer(release.app, name="release")
+app.command("correct")(correct.command)
 app.command("serve")(serve.command)
 app.command("doctor")(doctor.command)
 

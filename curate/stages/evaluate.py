@@ -17,7 +17,6 @@ if TYPE_CHECKING:
 
 NAME = "evaluate"
 VERSION = 2
-BATCH_ROWS = 16
 
 
 def key(pipeline: Pipeline, store: RunStore) -> dict[str, Any]:
@@ -36,7 +35,7 @@ def run(pipeline: Pipeline, store: RunStore, key: dict[str, Any], progress: Prog
     """Publish the table of written corrections and `metrics.json`."""
     try:
         from curate.training import aligner, models
-        from curate.training.writing import write_corrections
+        from curate.training.writing import write_from_drafts
     except ImportError as error:
         raise MissingExtraError("evaluation", "torch and transformers", "train") from error
     import polars as pl
@@ -55,8 +54,14 @@ def run(pipeline: Pipeline, store: RunStore, key: dict[str, Any], progress: Prog
         prompts = rendered(held_out, template)
         measured = _losses(store, held_out, prompts, made, settings.tokens_per_batch)
         shown = held_out.head(config.max_rows)
-        outputs = write_corrections(
-            model, tokenizer, prompts[: shown.height], config.max_new_tokens, BATCH_ROWS, progress.update
+        outputs = write_from_drafts(
+            model,
+            tokenizer,
+            prompts[: shown.height],
+            [template.target(answer) for answer in shown["answer"]],
+            config.max_new_tokens,
+            settings.tokens_per_batch,
+            progress.update,
         )
         written = pl.Series("aligner_correction", [template.written(text) for text in outputs], dtype=pl.String)
         corrected = shown.select("triple_id", "question", "answer", "correction", "is_identity").with_columns(written)

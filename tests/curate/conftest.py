@@ -1,5 +1,6 @@
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -7,6 +8,13 @@ from curate.config.model import Pipeline
 from curate.config.reading import read_pipeline
 from tests.conftest import lines
 from tests.llm_server import LLMServer
+from tests.unit_aligner import trained
+
+
+@pytest.fixture(scope="session")
+def unit_aligner() -> tuple[Any, Any]:
+    """Model and tokenizer that learned to put units right and to leave right answers alone."""
+    return trained("cpu", 1.25, 16_000)
 
 
 @pytest.fixture

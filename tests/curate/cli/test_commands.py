@@ -34,7 +34,19 @@ def copied(finished, tmp_path) -> Path:
 
 
 @pytest.mark.parametrize(
-    "command", [[], ["run"], ["status"], ["show"], ["serve"], ["ledger"], ["release"], ["release", "diff"], ["doctor"]]
+    "command",
+    [
+        [],
+        ["run"],
+        ["status"],
+        ["show"],
+        ["correct"],
+        ["serve"],
+        ["ledger"],
+        ["release"],
+        ["release", "diff"],
+        ["doctor"],
+    ],
 )
 def test_every_command_has_help(command):
     assert "Usage: curate" in curate(*command, "--help").stdout

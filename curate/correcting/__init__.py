@@ -1,0 +1,1 @@
+"""A trained Aligner corrects the rows of a file."""
