@@ -280,9 +280,9 @@ def test_the_time_to_look_for_a_refusal_grows_no_faster_than_the_text(piece):
         return min(timed(text) for _ in range(5))
 
     def timed(text: str) -> float:
-        begun = time.perf_counter()
+        begun = time.thread_time()  # other work on the machine does not count
         for _ in range(10):
             REFUSAL.match(text)
-        return time.perf_counter() - begun
+        return time.thread_time() - begun
 
     assert seconds(400_000) < 20 * max(seconds(50_000), 1e-4), "eight times the text; a square would be 64 times"

@@ -100,7 +100,7 @@ def test_an_edit_outlives_a_reload_and_is_published_as_it_was_typed(work, person
     with LabelBook(made.workdir / "ledger.sqlite") as book:
         ((ruling,),) = book.said().values()
         assert (ruling.verdict, ruling.reasons) == ("minor", ("factual",))
-        assert [rating for _, _, rating in book.ratings()["helpfulness"]] == [3]
+        assert [rating for _, _, rating in book.ratings(made.name)["helpfulness"]] == [3]
 
 
 def test_fine_takes_two_strokes_and_is_a_copy_byte_for_byte(work, person):
