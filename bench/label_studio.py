@@ -41,7 +41,9 @@ def measure(workdir: Path, shrunk: Callable[[int], int]) -> tuple[dict[str, Rati
         annotated = [as_json(task) | {"annotations": [{"result": [VERDICT]}]} for task in others]
         number = _bare_import(server, "annotated", told, annotated)
         other.plan([planned(task, "annotated", "bench", "team") for task in others])
-        other.note_project(LabelProject("annotated", server.url, number, "bench", "team", Step.CORRECT, None))
+        other.note_project(
+            LabelProject("annotated", server.url, server.url, number, "bench", "team", Step.CORRECT, None)
+        )
         bare_pull_s = _seconds(lambda: sum(1 for _ in server.changed_tasks(number, None)))
         pulled: list[int] = []
         pull_s = _seconds(

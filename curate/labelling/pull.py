@@ -43,7 +43,7 @@ def pull(
         since = None if whole or cursor is None else _earlier(cursor)
         tasks = book.tasks(title)
         changed = list(server.changed_tasks(project_id, since))
-        annotations = [one for task in changed for one in _annotations(task, tasks, server.url, pseudonymous)]
+        annotations = [one for task in changed for one in _annotations(task, tasks, project.origin, pseudonymous)]
         gone = _gone(book, title, changed, annotations)
         marks = server.task_marks(project_id)
         there = {mark.uid: mark.task_id for mark in marks if mark.uid in tasks}

@@ -128,7 +128,16 @@ def _made(server: LabelStudio, book: LabelBook, project: Project) -> int:
             do="put ours back (annotators/label_studio/screens), or rename that project and push again",
         )
     book.note_project(
-        LabelProject(project.title, server.url, project_id, project.pipeline, project.annotator, project.step, None)
+        LabelProject(
+            title=project.title,
+            url=server.url,
+            origin=book.origin(server.url),
+            remote_id=project_id,
+            pipeline=project.pipeline,
+            annotator=project.annotator,
+            step=project.step,
+            cursor=None,
+        )
     )
     return project_id
 

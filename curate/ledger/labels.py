@@ -52,10 +52,14 @@ class Gold:
 
 @dataclass(frozen=True, slots=True)
 class LabelProject:
-    """One project of ours on a server. cursor: the time up to which it was pulled."""
+    """One project of ours on a server. cursor: the time up to which it was pulled.
+
+    origin: the address under which this server was known first; pseudonyms are made of it.
+    """
 
     title: str
     url: str
+    origin: str
     remote_id: int
     pipeline: str
     annotator: str
@@ -123,13 +127,22 @@ class LabelBook:
         """A project is on the server. A title stands for one project for ever: its annotations' ids are that one's."""
         with self._transaction():
             self._connection.execute(
-                "INSERT INTO label_projects (title, url, remote_id, pipeline, annotator, step, made_at) "
-                "VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT (title) DO NOTHING",
+                "INSERT INTO label_projects (title, url, origin, remote_id, pipeline, annotator, step, made_at) "
+                "VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (title) DO NOTHING",
                 (
-                    *(project.title, project.url, project.remote_id, project.pipeline, project.annotator),
-                    *(project.step, now()),
+                    *(project.title, project.url, project.origin, project.remote_id, project.pipeline),
+                    *(project.annotator, project.step, now()),
                 ),
             )
+
+    def origin(self, url: str) -> str:
+        """The address under which the server at this one was known first."""
+        return next((project.origin for project in self.projects(url)), url)
+
+    def readdress(self, title: str, url: str) -> None:
+        """A project's server has another address by now."""
+        with self._transaction():
+            self._connection.execute("UPDATE label_projects SET url = ? WHERE title = ?", (url, title))
 
     def plan(self, tasks: Sequence[PlannedTask], gold: Sequence[Gold] = ()) -> None:
         """Write tasks down before any is sent; those that are known stay as they are.

@@ -82,6 +82,8 @@ CREATE VIEW label_current AS
 
 STEPS = """
 ALTER TABLE label_projects ADD COLUMN pipeline TEXT NOT NULL DEFAULT '';
+ALTER TABLE label_projects ADD COLUMN origin TEXT NOT NULL DEFAULT '';
+UPDATE label_projects SET origin = url;
 ALTER TABLE label_projects ADD COLUMN step TEXT NOT NULL DEFAULT 'correct';
 ALTER TABLE label_tasks ADD COLUMN step TEXT NOT NULL DEFAULT 'correct';
 ALTER TABLE label_tasks ADD COLUMN pipeline TEXT NOT NULL DEFAULT '';

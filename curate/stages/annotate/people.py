@@ -83,6 +83,9 @@ def _at_work(pipeline: Pipeline) -> "Iterator[tuple[LabelStudio, LabelBook]]":
         LabelBook(pipeline.workdir / "ledger.sqlite") as book,
     ):
         server.check()
+        for project in book.projects():  # a server may have another address by now
+            if project.url != server.url and server.has_project(project.remote_id, project.title):
+                book.readdress(project.title, server.url)
         yield server, book
 
 

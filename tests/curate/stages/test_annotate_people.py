@@ -350,3 +350,20 @@ def test_a_token_that_is_none_is_refused_and_not_shown(work, monkeypatch, token)
     with pytest.raises(ConfigError, match="TEST_LABEL_STUDIO_TOKEN holds a character that no token has") as raised:
         push(made)
     assert token not in str(raised.value)
+
+
+def test_work_at_a_server_whose_address_changed_is_found_and_its_people_stay_the_same(work):
+    made, hands = work(pairs=2)
+    one, two = hands.tasks(project_of(made))
+    hands.annotate(one["id"], ruled("fine"))
+    annotate(made)
+    hands.annotate(two["id"], ruled("fine"))
+    settings = made.config.annotate.label_studio
+    there = settings.model_copy(update={"url": settings.url.replace("127.0.0.1", "localhost")})
+    config = made.config.model_copy(
+        update={"annotate": made.config.annotate.model_copy(update={"label_studio": there})}
+    )
+    moved = made.model_copy(update={"config": config})
+    assert annotate(moved).accounting.kept == 2
+    with book(made) as opened:
+        assert len(projects(opened)) == len(people(opened)) == 1
