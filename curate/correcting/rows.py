@@ -17,18 +17,21 @@ ADDED = ("correction", "changed", "edit_ratio", "note")
 """The columns that a corrected file has more."""
 
 SLICE_ROWS = 1000
-"""Rows that are held at once, and among which rows of like length are put together."""
 
 MOST_TOLD = 5
 
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """A file, and the names of its columns that hold question and answer."""
+    """A file, and the names of its columns that hold question and answer.
+
+    slice_rows: rows that are held at once, and among which rows of like length are put together.
+    """
 
     path: Path
     question: str = "question"
     answer: str = "answer"
+    slice_rows: int = SLICE_ROWS
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,12 +66,12 @@ def check(source: Source) -> int:
 
 
 def slices(source: Source) -> Iterator[list[Row]]:
-    """Rows of a checked file, `SLICE_ROWS` at a time."""
+    """Rows of a checked file, a slice at a time."""
     found = (
         Row(number, value[source.question], value[source.answer], value)
         for number, (_, value) in enumerate(rows(source.path, str(source.path)))
     )
-    while part := list(islice(found, SLICE_ROWS)):
+    while part := list(islice(found, source.slice_rows)):
         yield part
 
 

@@ -11,7 +11,7 @@ import msgspec
 
 from curate.correcting.journal import Journal, Line, begin, end, folder_of, is_begun
 from curate.correcting.result import publish
-from curate.correcting.rows import SLICE_ROWS, Row, Source, check, schema, slices
+from curate.correcting.rows import Row, Source, check, schema, slices
 from curate.identity import file_hash
 from curate.progress import Progress
 from curate.sources.files import format_of
@@ -89,8 +89,8 @@ def correct(job: Job, progress: Progress, *, again: bool) -> dict[str, Any]:
 def _write_rows(job: Job, journal: Journal, count: int, progress: Progress) -> None:
     """Write what is left. Slices follow one another, so only the last one in the journal can have gaps."""
     known, started = journal.count, time.monotonic()
-    whole = known // SLICE_ROWS
-    done = {line.row for line in journal.lines(whole * SLICE_ROWS)}
+    whole = known // job.source.slice_rows
+    done = {line.row for line in journal.lines(whole * job.source.slice_rows)}
     if known:
         progress.say(f"{known:,} of {count:,} rows were done before")
     write = job.writer()

@@ -10,7 +10,6 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from curate.correcting import rows, work
 from curate.correcting.journal import Journal, Line, folder_of
 from curate.correcting.rows import Source
 from curate.correcting.work import Job, correct
@@ -41,7 +40,7 @@ def writer(asked: Path):
 
 def job(folder: Path, out: str = "out.jsonl", source: str = "in.jsonl", **settings: str) -> Job:
     made = partial(writer, folder / "asked.txt")
-    return Job(Source(folder / source), folder / out, {"aligner": "one", **settings}, made)
+    return Job(Source(folder / source, slice_rows=4), folder / out, {"aligner": "one", **settings}, made)
 
 
 def run(one: Job, *, again: bool = False) -> dict:
@@ -49,9 +48,7 @@ def run(one: Job, *, again: bool = False) -> dict:
 
 
 @pytest.fixture
-def folder(tmp_path, monkeypatch) -> Path:
-    monkeypatch.setattr(rows, "SLICE_ROWS", 4)
-    monkeypatch.setattr(work, "SLICE_ROWS", 4)
+def folder(tmp_path) -> Path:
     lines(tmp_path / "in.jsonl", ROWS)
     return tmp_path
 
@@ -220,7 +217,6 @@ def _killed(folder: Path, touch: int | None, out: str = "out.jsonl") -> int:
 
 
 def _run(folder: Path, touch: int | None, counted, out: str) -> None:
-    rows.SLICE_ROWS = work.SLICE_ROWS = 4
     name = str(folder_of(folder / out)), str(folder / out), str(folder / f".{out}")
 
     def hook(event: str, arguments: tuple) -> None:
