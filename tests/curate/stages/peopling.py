@@ -1,12 +1,20 @@
 """A pipeline with people behind a real Label Studio, and hands that work there as people's browsers do."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 from urllib.request import Request, urlopen
 
 from annotators.label_studio.local import Server
 from curate.config.model import Pipeline
+from curate.labelling.push import Pushed
+from curate.labelling.reports import projects
+from curate.ledger.labels import LabelBook
+from curate.pipeline import run_stage
+from curate.stages.annotate.people import push_tasks
+from curate.store.manifest import Manifest
+from curate.store.run import RunStore
 from tests.curate.stages.annotating import pipeline
 
 
@@ -80,3 +88,26 @@ def peopled(
         tables["overlap"] = overlap
     made = pipeline(folder, annotators or [{"name": "team", "kind": "people"}], pairs, tables=tables)
     return made.model_copy(update={"name": name})
+
+
+def annotate(made: Pipeline) -> Manifest:
+    """Run the stage, which pulls before and pushes after; what it published."""
+    run_stage(made, "annotate", lambda _: None, again=False)
+    return RunStore(made.workdir).published("annotate")
+
+
+def push(made: Pipeline, say: Callable[[str], None] = lambda _: None) -> list[Pushed]:
+    """Push what waits."""
+    return push_tasks(made, RunStore(made.workdir), say)
+
+
+def book(made: Pipeline) -> LabelBook:
+    """The ledger of people's work."""
+    return LabelBook(made.workdir / "ledger.sqlite")
+
+
+def project_of(made: Pipeline) -> int:
+    """The server's id of the only project."""
+    with book(made) as opened:
+        (one,) = projects(opened)
+    return int(one["remote_id"])

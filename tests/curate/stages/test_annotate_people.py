@@ -5,12 +5,11 @@ import pytest
 
 from annotators.label_studio.accounts import add_user, personal_access_token
 from curate.labelling.reports import people, projects, quarantine
-from curate.ledger.labels import LabelBook
 from curate.pipeline import run_stage
 from curate.stages.annotate.people import pull_work, push_tasks, server_of
 from curate.store.run import RunStore
 from schemas.errors import ConfigError, LabelStudioError
-from tests.curate.stages.peopling import Hands, peopled, ruled
+from tests.curate.stages.peopling import Hands, annotate, book, peopled, project_of, push, ruled
 
 HOSTILE = "<script>document.title='hacked'</script><img src=http://127.0.0.1:9/x.png> <iframe src='//x'> &amp; {{x}}"
 
@@ -29,31 +28,12 @@ def work(label_studio, tmp_path, monkeypatch, request):
     return make
 
 
-def annotate(made):
-    run_stage(made, "annotate", lambda _: None, again=False)
-    return RunStore(made.workdir).published("annotate")
-
-
-def push(made):
-    return push_tasks(made, RunStore(made.workdir), lambda _: None)
-
-
 def pull(made, **keys):
     return pull_work(made, lambda _: None, **keys)
 
 
-def book(made):
-    return LabelBook(made.workdir / "ledger.sqlite")
-
-
 def table(made, name):
     return RunStore(made.workdir).table("annotate", name).collect()
-
-
-def project_of(made) -> int:
-    with book(made) as opened:
-        (one,) = projects(opened)
-    return one["remote_id"]
 
 
 def test_a_run_pushes_what_waits_and_a_second_push_sends_nothing(work):

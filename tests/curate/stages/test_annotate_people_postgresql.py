@@ -11,13 +11,11 @@ import pytest
 
 from annotators.label_studio.accounts import add_user
 from annotators.label_studio.home import log_file
-from curate.labelling.reports import projects, quarantine
-from curate.ledger.labels import LabelBook
-from curate.pipeline import run_stage
-from curate.stages.annotate.people import pull_work, push_tasks, server_of
+from curate.labelling.reports import quarantine
+from curate.stages.annotate.people import pull_work, server_of
 from curate.store.run import RunStore
 from tests.curate.stages.lossy import lossy_proxy
-from tests.curate.stages.peopling import Hands, peopled, ruled
+from tests.curate.stages.peopling import Hands, annotate, book, peopled, project_of, push, ruled
 from tests.postgresql import psql
 
 ANNOTATORS, EACH, LONGEST_S = 20, 25, 300.0
@@ -38,28 +36,9 @@ def work(label_studio_on_postgresql, tmp_path, monkeypatch, request):
     return make
 
 
-def annotate(made):
-    run_stage(made, "annotate", lambda _: None, again=False)
-    return RunStore(made.workdir).published("annotate")
-
-
-def push(made, say=lambda _: None):
-    return push_tasks(made, RunStore(made.workdir), say)
-
-
 def with_pairs(made, table):
     store = RunStore(made.workdir)
     return store.table("annotate", table).collect().join(store.table("dedup", "pairs").collect(), on="pair_id")
-
-
-def book(made):
-    return LabelBook(made.workdir / "ledger.sqlite")
-
-
-def project_of(made) -> int:
-    with book(made) as opened:
-        (one,) = projects(opened)
-    return one["remote_id"]
 
 
 def test_postgresql_is_known_and_not_warned_of(work, label_studio_on_postgresql):
