@@ -68,7 +68,7 @@ wheel: setup  ## build, install without extras in a clean environment, smoke tes
 
 lock: setup  ## resolve the newest versions anew; torch without a local version, so that one lock serves all machines
 	$(BIN)/uv pip compile --quiet --upgrade pyproject.toml --extra llm --extra embed --extra offline-model \
-	  --extra train --extra serve --extra hub --extra label-studio --extra dev --no-header --no-annotate --python-version 3.11 -o requirements.lock
+	  --extra train --extra lora --extra tensorboard --extra serve --extra hub --extra label-studio --extra dev --no-header --no-annotate --python-version 3.11 -o requirements.lock
 	sed -i 's/^\(torch==[0-9.]*\)+.*/\1/' requirements.lock
 
 clean:
