@@ -63,6 +63,11 @@ def tiny_model(tokenizer: Any, max_tokens: int, seed: int) -> Any:
     return LlamaForCausalLM(config)
 
 
+def layers_of(model: Any) -> list[Any]:
+    """The decoder layers: what transformers says that no device may split."""
+    return [module for module in model.modules() if type(module).__name__ in model._no_split_modules]
+
+
 def quiet() -> None:
     """No progress bars of transformers: ours say how far the work is."""
     from transformers.utils import logging
