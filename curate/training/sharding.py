@@ -21,7 +21,7 @@ from curate.training.ranks import Ranks
 def sharded(whole: Any | None, ranks: Ranks, device: torch.device, made: Callable[[Any], Any]) -> Any:
     """The model in parts over all processes. Only the first has it whole, on the CPU; the others give None.
 
-    made: a model of a configuration, with weights of any values. Memory of a device holds its parts and one whole weight.
+    made: makes a model of a configuration. A device's memory holds its parts and one whole weight.
     """
     told = [None if whole is None else whole.config]
     dist.broadcast_object_list(told, device=device)
@@ -48,6 +48,12 @@ def sharded(whole: Any | None, ranks: Ranks, device: torch.device, made: Callabl
 def whole(tensor: torch.Tensor) -> torch.Tensor:
     """A weight as one tensor, on the CPU; all processes must ask for the same one."""
     return (tensor.full_tensor() if isinstance(tensor, DTensor) else tensor).detach().cpu().contiguous()
+
+
+def gathered(model: Any, ranks: Ranks) -> dict[str, torch.Tensor]:
+    """All weights, whole and on the CPU, in the first process; nothing in the others, which must ask with it."""
+    weights = ((name, whole(one)) for name, one in model.named_parameters())
+    return {name: one for name, one in weights if ranks.is_first}
 
 
 def alike(tensor: torch.Tensor, parameter: torch.Tensor) -> torch.Tensor:
