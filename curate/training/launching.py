@@ -59,9 +59,9 @@ def launch(processes: Processes, folder: Path, note: Callable[[str], None], say:
                     log.write(line)
                 else:
                     say(told)
-        finally:
-            if agent.poll() is None and sys.exc_info()[0] is not None:
-                agent.terminate()
+        except BaseException:
+            agent.terminate()
+            raise
     if agent.returncode != 0:
         raise _error(folder, path, agent.returncode)
 

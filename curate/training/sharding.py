@@ -1,7 +1,8 @@
 """FSDP2: of each weight, its gradient and its moments a process holds one part (ZeRO-3), gathered where it is used.
 
-Each decoder layer is gathered by itself, what stands outside of them (embeddings, last norm, head) once a pass. On
-CUDA weights are gathered in bfloat16 and gradients summed in float32; the parts that are kept are float32.
+Each decoder layer is gathered by itself, what stands outside of them (embeddings, last norm, head) once a pass; after
+each pass all is in parts again. On CUDA weights are gathered in bfloat16 and gradients summed in float32; what is kept
+is float32.
 """
 
 from collections.abc import Callable
@@ -28,9 +29,8 @@ def sharded(whole: Any | None, ranks: Ranks, device: torch.device, made: Callabl
     with torch.device("meta"):
         model = made(told[0])
     policy = MixedPrecisionPolicy(torch.bfloat16, torch.float32) if device.type == "cuda" else MixedPrecisionPolicy()
-    for layer in layers_of(model):
-        fully_shard(layer, mp_policy=policy)
-    fully_shard(model, mp_policy=policy)
+    for part in (*layers_of(model), model):
+        fully_shard(part, mp_policy=policy, reshard_after_forward=True)
     model.to_empty(device=device)
     full = {} if whole is None else {**dict(whole.named_parameters()), **dict(whole.named_buffers())}
     with torch.no_grad():
