@@ -35,6 +35,10 @@ def command(
     upstream_key_env: Annotated[
         str | None, typer.Option(help="Environment variable of the upstream's key, sent instead of the clients' keys.")
     ] = None,
+    client_key_env: Annotated[
+        str | None,
+        typer.Option(help="Environment variable of the key that clients must send; without it anybody may ask."),
+    ] = None,
     instruction: Annotated[str, typer.Option(help="Shown to the Aligner before the question.")] = "",
     when_it_fails: Annotated[
         WhenItFails, typer.Option(help="open: the upstream's answer, marked; closed: status 503.")
@@ -59,6 +63,7 @@ def command(
     settings = Settings(
         upstream=upstream,
         upstream_key=_key(upstream_key_env),
+        client_key=_key(client_key_env),
         instruction=instruction,
         fails_open=when_it_fails is WhenItFails.OPEN,
         upstream_timeout_s=upstream_timeout_s,
@@ -92,7 +97,7 @@ def command(
 
 
 def _key(name: str | None) -> str | None:
-    """The upstream's key. Raises UsageError where the variable is not set, or cannot stand in a header."""
+    """The key in a variable. Raises UsageError where the variable is not set, or cannot stand in a header."""
     if name is None:
         return None
     key = os.environ.get(name, "").strip()

@@ -1,6 +1,7 @@
 """The routes. Every request is one task, which ends when its client leaves."""
 
 import asyncio
+import hmac
 import json
 import math
 import re
@@ -48,6 +49,7 @@ class Endpoint:
 
     async def chat(self, request: Request) -> Response:
         """POST /v1/chat/completions."""
+        self._check_key(request)
         asked = read_asked(await self._body(request), self._settings.instruction)
         told: Told = request.scope[KEY]
         headers = request.headers.raw
@@ -70,6 +72,7 @@ class Endpoint:
 
     async def other(self, request: Request) -> Response:
         """Any other path under /v1, passed on as it is, but those that would go around the Aligner."""
+        self._check_key(request)
         path = request.scope["raw_path"].decode("ascii", errors="replace").removeprefix("/v1")
         if leads_around(unquote(path)):
             what = "Only POST /v1/chat/completions gives texts here: the Aligner corrects chat completions."
@@ -93,6 +96,13 @@ class Endpoint:
     async def metrics(self, _: Request) -> Response:
         """GET /metrics."""
         return Response(self._metrics.text(self._inside), media_type="text/plain; version=0.0.4")
+
+    def _check_key(self, request: Request) -> None:
+        """Raises RefusedError (401) where clients need a key of this endpoint, and this one has none."""
+        wanted = self._settings.client_key
+        given = request.headers.get("authorization", "").removeprefix("Bearer ")
+        if wanted is not None and not hmac.compare_digest(given.encode(), wanted.encode()):
+            raise RefusedError(401, "invalid_api_key", "This endpoint wants a key of its own, and got none or another.")
 
     def _begin(self, work: Callable[[], Coroutine[Any, Any, T]]) -> "asyncio.Task[T]":
         """Start work that counts as a request in the house. Raises RefusedError (429) where the house is full."""

@@ -7,12 +7,14 @@ from dataclasses import dataclass, field
 class Settings:
     """upstream: base URL as OpenAI's clients take it, "/v1" included.
 
-    upstream_key: sent instead of the clients' own keys. fails_open: give the upstream's answer where the Aligner fails.
+    upstream_key: sent instead of the clients' own keys. client_key: what clients must send here; it goes no further.
+    fails_open: give the upstream's answer where the Aligner fails.
     waiting_at_most: requests in the house, at the upstream or at the Aligner; more are refused.
     """
 
     upstream: str
     upstream_key: str | None = field(default=None, repr=False)
+    client_key: str | None = field(default=None, repr=False)
     instruction: str = ""
     fails_open: bool = True
     upstream_timeout_s: float = 600.0

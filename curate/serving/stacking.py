@@ -6,14 +6,18 @@ from functools import lru_cache
 from typing import Any
 
 from curate.training.aligner import Aligner
-from curate.training.tokens import prompt_ids
-from curate.training.writing import write_corrections
+from curate.training.drafting import Written, write
+from curate.training.tokens import token_rows
+from curate.training.writing import text_of
 
 FAULTS = (RuntimeError, ValueError, IndexError, TypeError, MemoryError)
 """What torch, transformers and tokenizers raise for one bad row or a full memory."""
 
 USUAL_TOKENS = 4096
 """What a model reads and writes together, where its configuration does not say."""
+
+BATCH_TOKENS = 16_384
+"""Padded tokens of a first pass, prompts and drafts: what bounds the memory of a batch of long answers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,24 +61,18 @@ def _corrected(aligner: Aligner, rows: Sequence[Shown], new_tokens_at_most: int)
 
 
 def _batch(aligner: Aligner, rows: Sequence[Shown], new_tokens_at_most: int) -> list[Corrected]:
-    tokens = getattr(aligner.model.config, "max_position_embeddings", USUAL_TOKENS)
-    new_tokens = min(new_tokens_at_most, tokens // 2)
-    characters = (tokens - new_tokens) * _longest_token(aligner.tokenizer)
-    prompts = {
-        number: aligner.template.prompt(row.question, row.answer)
-        for number, row in enumerate(rows)
-        if len(row.question) + len(row.answer) <= characters
-    }
-    lengths = [len(ids) for ids in prompt_ids(aligner.tokenizer, list(prompts.values()))] if prompts else []
-    fitting = [number for number, length in zip(prompts, lengths, strict=True) if length + new_tokens <= tokens]
+    positions = getattr(aligner.model.config, "max_position_embeddings", USUAL_TOKENS)
+    new_tokens = min(new_tokens_at_most, positions // 2)
+    characters = (positions - new_tokens) * _longest_token(aligner.tokenizer)
+    shown = {str(number): row for number, row in enumerate(rows) if len(row.question) + len(row.answer) <= characters}
+    prompts = [aligner.template.prompt(row.question, row.answer) for row in shown.values()]
+    drafts = {number: aligner.template.target(row.answer) for number, row in shown.items()}
+    tokens = token_rows(aligner.tokenizer, list(drafts), prompts, list(drafts.values()))
+    fitting = [row for row in tokens if row.prompt_tokens + new_tokens <= positions]
     found = [Corrected("", "too_long")] * len(rows)
-    if not fitting:
-        return found
-    texts = write_corrections(
-        aligner.model, aligner.tokenizer, [prompts[number] for number in fitting], new_tokens, len(fitting), _quiet
-    )
-    for number, text in zip(fitting, texts, strict=True):
-        found[number] = _judged(aligner, text, new_tokens)
+    for batch in write(aligner.model, fitting, new_tokens, BATCH_TOKENS):
+        for one in batch:
+            found[int(one.row_id)] = _judged(aligner, one, shown[one.row_id].answer, drafts[one.row_id])
     return found
 
 
@@ -84,19 +82,15 @@ def _longest_token(tokenizer: Any) -> int:
     return max(len(token) for token in tokenizer.get_vocab())
 
 
-def _judged(aligner: Aligner, text: str, new_tokens: int) -> Corrected:
-    """A correction that fills all its tokens did not end by itself: it is counted by its text, as no ids come back."""
-    if not text.strip():
-        return Corrected("", "empty")
-    if len(aligner.tokenizer(text, add_special_tokens=False)["input_ids"]) >= new_tokens:
+def _judged(aligner: Aligner, written: Written, answer: str, draft: str) -> Corrected:
+    if not written.has_ended:
         return Corrected("", "cut")
-    return Corrected(aligner.template.written(text))
+    if written.is_unchanged:
+        return Corrected(answer)
+    text = text_of(aligner.tokenizer, written, draft)
+    return Corrected(aligner.template.written(text)) if text.strip() else Corrected("", "empty")
 
 
 def _is_unicode(row: Shown) -> bool:
     """Whether the texts hold no half of a surrogate pair, which no tokenizer takes."""
     return not any("\ud800" <= letter <= "\udfff" for letter in row.question + row.answer)
-
-
-def _quiet(_: str) -> None:
-    pass

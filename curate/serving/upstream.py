@@ -103,10 +103,12 @@ class Upstream:
 
     def _headers(self, headers: Iterable[tuple[bytes, bytes]]) -> Headers:
         kept = _kept(headers, SENT_HEADERS, SENT_PREFIXES)
-        if self._settings.upstream_key is None:
+        if self._settings.upstream_key is None and self._settings.client_key is None:
             return kept
-        key = b"Bearer " + self._settings.upstream_key.encode("ascii")
-        return [(b"authorization", key), *((name, value) for name, value in kept if name not in KEYS)]
+        keyless = [(name, value) for name, value in kept if name not in KEYS]
+        if self._settings.upstream_key is None:
+            return keyless
+        return [(b"authorization", b"Bearer " + self._settings.upstream_key.encode("ascii")), *keyless]
 
 
 def _kept(headers: Iterable[tuple[bytes, bytes]], names: tuple[bytes, ...], prefixes: tuple[bytes, ...]) -> Headers:
