@@ -1,7 +1,7 @@
 """Checkpoints of a training that is under way: whole folders with all that the next step depends on.
 
-    checkpoints/correct-00000120/     weights, optimiser (with the states of random generators), state.json
-    checkpoints/warm-up/              the model after the warm-up, and the curve so far
+    checkpoints/correct-00000120/     trained weights, optimiser (with the states of random generators), state.json
+    checkpoints/warm-up/              the model after the warm-up (of LoRA also the adapters), and the curve so far
 
 A folder is written under another name, synced and renamed: one that is there is whole. `state.json` says what the
 training depends on; other data, another template or other settings are refused.
@@ -75,7 +75,7 @@ class Checkpoints:
     ) -> None:
         """Save the state after a step of a phase, then remove the phase's older ones but for those that are kept."""
         with self._appearing(f"{phase}-{step:08d}", {"phase": phase, "step": step, "curve": list(curve)}) as scratch:
-            save_file({name: one.detach().contiguous() for name, one in model.named_parameters()}, scratch / WEIGHTS)
+            write_weights(model, scratch)
             save_file(_optimiser_tensors(optimiser), scratch / OPTIMISER)
         for old in sorted(self._folder.glob(f"{phase}-[0-9]*"))[: -self._every.kept]:
             _remove(old)
@@ -120,9 +120,18 @@ class Checkpoints:
             )
 
 
+def write_weights(model: Any, folder: Path) -> None:
+    """Write the weights that are trained; frozen ones are those of the base."""
+    trained = {name: one.detach().contiguous() for name, one in model.named_parameters() if one.requires_grad}
+    save_file(trained, folder / WEIGHTS)
+
+
 def read_weights(model: Any, folder: Path) -> None:
-    """Put the weights of all safetensors files in a folder into a model of the same make. Raises StageError."""
-    missing = {name for name, _ in model.named_parameters()}
+    """Put the weights of all safetensors files in a folder into a model of the same make.
+
+    Raises StageError where one that is trained is not among them.
+    """
+    missing = {name for name, one in model.named_parameters() if one.requires_grad}
     for path in sorted(folder.glob("*.safetensors")):
         if path.name != OPTIMISER:
             tensors = load_file(path)

@@ -74,7 +74,7 @@ def train(
     torch.manual_seed(settings.seed)
     steps = steps_of(rows, epochs, settings, phase)
     optimiser = torch.optim.AdamW(
-        model.parameters(),
+        [one for one in model.parameters() if one.requires_grad],
         lr=settings.lr_peak,
         betas=settings.betas,
         weight_decay=settings.weight_decay,

@@ -5,11 +5,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
+from safetensors import SafetensorError
 
-from schemas.errors import StageError
+from schemas.errors import MissingExtraError, StageError
 
 if TYPE_CHECKING:
-    from curate.training.settings import Settings
+    from curate.training.settings import Lora, Settings
 
 PAD, BOS, EOS = "<pad>", "<s>", "</s>"
 
@@ -70,18 +71,18 @@ def quiet() -> None:
     logging.disable_progress_bar()
 
 
-def load(base: str, device: torch.device) -> tuple[Any, Any]:
+def load(base: str, device: torch.device, dtype: torch.dtype = torch.float32) -> tuple[Any, Any]:
     """Model (fp32 masters; CUDA computes in bf16) and tokenizer of a hub name or directory. Raises StageError."""
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     quiet()
     try:
         tokenizer = AutoTokenizer.from_pretrained(base)
-        model = AutoModelForCausalLM.from_pretrained(base, dtype=torch.float32)
-    except (OSError, ValueError) as error:
+        model = AutoModelForCausalLM.from_pretrained(base, dtype=dtype)
+    except (OSError, ValueError, SafetensorError) as error:
         raise StageError(
             f"the model {base} cannot be loaded: {str(error).splitlines()[0]}",
-            do="name a directory or a reachable hub model with train.base",
+            do="name a whole directory or a reachable hub model",
         ) from error
     if tokenizer.pad_token_id is None or tokenizer.pad_token_id == tokenizer.eos_token_id:
         tokenizer.add_special_tokens({"pad_token": PAD})
@@ -92,17 +93,45 @@ def load(base: str, device: torch.device) -> tuple[Any, Any]:
 
 def start(settings: "Settings", texts: Iterable[str], device: torch.device) -> tuple[Any, Any]:
     """What training starts from: the base where one is named, else a tiny model and a tokenizer made for `texts`."""
+    if settings.base is not None and settings.lora is not None:
+        return _adapted(settings.base, settings.lora, settings.seed, device)
     if settings.base is not None:
         return load(settings.base, device)
     tokenizer = train_tokenizer(texts, settings.vocabulary_size)
     return tiny_model(tokenizer, settings.max_tokens, settings.seed).to(device), tokenizer
 
 
+def _adapted(base: str, lora: "Lora", seed: int, device: torch.device) -> tuple[Any, Any]:
+    """A base that stays as it is, in bfloat16 on CUDA, and new adapters in float32."""
+    try:
+        from curate.training.lora import adapt
+    except ImportError as error:
+        raise MissingExtraError("LoRA", "peft", "lora") from error
+    model, tokenizer = load(base, device, torch.bfloat16 if device.type == "cuda" else torch.float32)
+    adapt(model, lora, seed)
+    return model, tokenizer
+
+
+def is_adapted(model: Any) -> bool:
+    """Whether adapters were put into the model."""
+    return hasattr(model, "peft_config")
+
+
 def save(model: Any, tokenizer: Any, folder: Path) -> None:
-    """Write safetensors, configuration and tokenizer so that `load` and transformers read them back."""
+    """Write safetensors, configuration and tokenizer so that `load` and transformers read them back.
+
+    Adapters are merged in the files, never in the model: taking them out again would not give the same bits.
+    """
     quiet()
     model.generation_config.eos_token_id = tokenizer.eos_token_id
     model.generation_config.pad_token_id = tokenizer.pad_token_id
     model.config.eos_token_id = tokenizer.eos_token_id
-    model.save_pretrained(folder)
+    if is_adapted(model):
+        from curate.training.lora import merged
+
+        model.save_pretrained(folder, state_dict=merged(model))
+        model.config.dtype = "float32"  # not that of the frozen weights
+        model.config.save_pretrained(folder)
+    else:
+        model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
