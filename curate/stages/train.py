@@ -10,10 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 from curate.config.model import Pipeline
 from curate.progress import Progress
-from curate.stages.train_rows import Data, Texts, data_of, used, verdicts
+from curate.stages.train_rows import Data, Texts, data_of, new_rows, used, verdicts
+from curate.stages.train_start import MODEL, Parent, Start, parent_of, start_of
 from curate.store.atomic import remove_folder
 from curate.store.run import RunStore
-from curate.training.templates import Template, read_template
+from curate.training.folder import write_learned
+from curate.training.templates import Template
 from schemas.errors import MissingExtraError, StageError
 
 if TYPE_CHECKING:
@@ -25,9 +27,12 @@ if TYPE_CHECKING:
     from curate.training.speed import StepLog
 
 NAME = "train"
-VERSION = 3
-MODEL, COPY_MODEL = "aligner", "copy"
-"""Folders of the trained model, and of the model after the warm-up, which is the copy baseline of evaluation."""
+VERSION = 4
+COPY_MODEL, ADAPTER = "copy", "adapter"
+"""Beside the trained model: the model after the warm-up, which is the copy baseline of evaluation; LoRA's adapter."""
+
+SMALL = 10_000_000
+"""Weights of a model for which more threads than one only wait for each other."""
 
 WARMUP, CORRECT = "warm-up", "correct"
 CHECKPOINTS, STEPS = "checkpoints", "steps.jsonl"
@@ -37,21 +42,21 @@ BESIDE = {"device", "checkpoint_minutes", "checkpoint_steps", "checkpoints_kept"
 """Settings that change no result."""
 
 GIVEN = {
-    *("base", "epochs", "lr_peak", "rows_per_step", "tokens_per_step", "tokens_per_batch", "max_tokens"),
+    *("epochs", "lr_peak", "rows_per_step", "tokens_per_step", "tokens_per_batch", "max_tokens"),
     *("activation_checkpointing", "compile"),
 }
 
 
 def key(pipeline: Pipeline, store: RunStore) -> dict[str, Any]:
     """The triples' content and every setting that the result depends on."""
-    config = pipeline.config.train
+    config, start = pipeline.config.train, start_of(pipeline)
     return {
         "stage": NAME,
         "version": VERSION,
         "triples": store.published("release").content("triples"),
         "seed": pipeline.config.seed,
-        "settings": config.model_dump(exclude=BESIDE),
-        "template": read_template(config.template, pipeline.folder).template_id,
+        "settings": {**config.model_dump(mode="json", exclude=BESIDE), **start.settings()},
+        "template": start.template.template_id,
     }
 
 
@@ -70,16 +75,21 @@ def run(pipeline: Pipeline, store: RunStore, key: dict[str, Any], progress: Prog
     except ImportError as error:
         raise MissingExtraError("training", "torch and transformers", "train") from error
 
-    config, settings = pipeline.config.train, settings_of(pipeline)
-    training, validation = (_texts(store, split, settings.template) for split in ("train", "validation"))
-    if not training.row_ids:
+    config, start, settings = pipeline.config.train, start_of(pipeline), settings_of(pipeline)
+    released, validation = (_texts(store, split, settings.template) for split in ("train", "validation"))
+    if not released.row_ids:
         raise StageError("the release holds no training rows", do="look at `curate status`: where did the rows go?")
     device = models.chosen_device(settings.device)
-    if settings.base is None:
-        torch.set_num_threads(1)  # at hidden size 64 more threads only wait for each other
     with store.draft(NAME, key, unit="triple", kept="rows") as draft:
-        progress.say(f"training on {device} from {settings.base or 'scratch'}, {len(training.row_ids):,} rows")
+        parent = None if start.parent is None else parent_of(start.parent)
+        learned = frozenset() if parent is None else parent.learned
+        training = released if parent is None else _to_learn(released, parent, pipeline, start, progress)
+        validation = validation.only(set(validation.row_ids).difference(learned or ()))
+        progress.say(f"training on {device} from {start.name or 'scratch'}, {len(training.row_ids):,} rows")
         model, tokenizer = models.start(settings, [*training.prompts, *training.corrections], device)
+        parameters = sum(parameter.numel() for parameter in model.parameters())
+        if parameters < SMALL:
+            torch.set_num_threads(1)
         data = data_of(tokenizer, training, validation, settings, config.max_too_long_share)
         every = Every(config.checkpoint_minutes, config.checkpoint_steps, config.checkpoints_kept)
         checkpoints = Checkpoints(draft.home / CHECKPOINTS, {**_flat(key), "rows": data.content()}, every)
@@ -90,17 +100,26 @@ def run(pipeline: Pipeline, store: RunStore, key: dict[str, Any], progress: Prog
         shutil.copytree(warm / COPY_MODEL, draft.scratch / COPY_MODEL, copy_function=_linked)
         points = [point for point in curve if not hasattr(point, "held_out_loss")]
         last_loss = round(points[-1].loss, 4)
-        told = {"base": settings.base, "seed": settings.seed, "last_loss": last_loss, **_release(store)}
-        aligner.save(made, draft.file(f"{MODEL}/config.json").parent, told)
+        told = {"base": start.name, "seed": settings.seed, "last_loss": last_loss, **_release(store)}
+        if parent is not None:
+            told.update(parent.told())
+        aligner.save(made, draft.scratch / MODEL, told)
+        if learned is not None:
+            write_learned(learned.union(row.row_id for row in data.rows), draft.scratch / MODEL)
+        if settings.lora is not None:
+            from curate.training import lora
+
+            lora.save(model, str(start.name), draft.scratch / ADAPTER)
         lines = "".join(json.dumps(asdict(point)) + "\n" for point in curve)
         draft.file("curve.jsonl").write_text(lines, encoding="utf-8")
         draft.write("rows", used(data))
-        draft.write("verdicts", verdicts(data, settings.max_tokens))
+        left_out = set(released.row_ids).difference(training.row_ids)
+        draft.write("verdicts", verdicts(data, settings.max_tokens, left_out))
         draft.publish(
-            rows_in=len(training.row_ids),
+            rows_in=len(released.row_ids),
             notes={
                 "steps": len(points),
-                "parameters": sum(parameter.numel() for parameter in model.parameters()),
+                "parameters": parameters,
                 "last_loss": last_loss,
                 "warmup_rows": len(data.copies),
             },
@@ -123,15 +142,17 @@ def forget(store: RunStore) -> None:
 
 def settings_of(pipeline: Pipeline) -> "Settings":
     """The preset's settings with what the configuration gives."""
-    from curate.training.settings import settings
+    from curate.training.settings import Lora, settings
 
-    config = pipeline.config.train
+    config, start = pipeline.config.train, start_of(pipeline)
     return settings(
         config.preset,
-        read_template(config.template, pipeline.folder),
-        config.warmup_share,
+        start.template,
+        start.warmup_share,
         pipeline.config.seed,
         config.device,
+        base=start.base,
+        lora=None if config.lora is None else Lora(**config.lora.model_dump()),
         **config.model_dump(include=GIVEN),
     )
 
@@ -153,19 +174,37 @@ def _texts(store: RunStore, split: str, template: Template) -> Texts:
     return Texts(triples["triple_id"].to_list(), rendered(triples, template), answers, corrections)
 
 
+def _to_learn(released: Texts, parent: Parent, pipeline: Pipeline, start: Start, progress: Progress) -> Texts:
+    """All rows, or those that are new to the Aligner and the replayed ones. Raises StageError where none is new."""
+    config = pipeline.config.train
+    if config.rows == "all":
+        return released
+    if parent.learned is None:
+        raise StageError(f"{start.name} does not say which rows it learned from", do='set train.rows = "all"')
+    new = set(released.row_ids) - parent.learned
+    if not new:
+        raise StageError(
+            f"{start.name} has learned from all {len(released.row_ids):,} training rows of the release already",
+            do='add prompts, answers or corrections and release them, or set train.rows = "all"',
+        )
+    wanted = new_rows(released.row_ids, parent.learned, config.replay_share, pipeline.config.seed)
+    progress.say(f"{len(new):,} rows are new to {start.name}, {len(wanted) - len(new):,} are replayed")
+    return released.only(wanted)
+
+
 def _trained(
     made: Any, data: Data, settings: "Settings", checkpoints: "Checkpoints", log: "StepLog", progress: Progress
 ) -> "Sequence[Point | HeldOut]":
     """Train both phases, or what is left of them, and give the whole curve."""
     from curate.training import aligner, loop
-    from curate.training.checkpoints import read_weights
+    from curate.training.checkpoints import read_weights, write_weights
 
     epochs = 1.0 if settings.base else settings.epochs
     phases = {WARMUP: (data.copies, epochs, data.held_out_copies), CORRECT: (data.rows, settings.epochs, data.held_out)}
     curve: list[Point | HeldOut] = []
     for phase, (rows, epochs, held_out) in phases.items():
         if (finished := checkpoints.finished(phase)) is not None:
-            read_weights(made.model, finished[0] / COPY_MODEL)
+            read_weights(made.model, finished[0] / COPY_MODEL if settings.lora is None else finished[0])
             curve += [loop.point_of(line) for line in finished[1]]
             progress.say(f"{phase}: it is finished and was kept")
             continue
@@ -176,6 +215,8 @@ def _trained(
         if phase == WARMUP:
             with checkpoints.finishing(phase, [asdict(point) for point in curve]) as folder:
                 aligner.save(made, folder / COPY_MODEL)
+                if settings.lora is not None:
+                    write_weights(made.model, folder)
     return curve
 
 
