@@ -55,12 +55,11 @@ def merged(model: Any) -> dict[str, torch.Tensor]:
     adapted = {name: layer for name, layer in model.named_modules() if isinstance(layer, Linear)}
     trained = {name for name, one in model.named_parameters() if one.requires_grad}
     tensors: dict[str, torch.Tensor] = {}
-    plain: dict[int, torch.Tensor] = {}  # a tied matrix must stay one, or it is saved twice
     for name, value in model.state_dict().items():
         if name in trained:
             continue
         owner, is_adapted, kind = name.rpartition(".base_layer.")
-        whole = plain.setdefault(value.data_ptr(), value.to("cpu", torch.float32))
+        whole = value.to("cpu", torch.float32)
         if is_adapted and kind == "weight":
             whole = whole + adapted[owner].get_delta_weight(NAME).detach().cpu()
         tensors[f"{owner}.{kind}" if is_adapted else name] = whole
