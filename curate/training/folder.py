@@ -1,6 +1,7 @@
 """An Aligner's folder without its model: the template, what it learned from, its id. Nothing heavy is loaded."""
 
 import json
+import re
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,8 @@ FILE = "aligner.json"
 FORMAT = 1
 LEARNED = "learned.txt"
 """The ids of all triples that the Aligner and those before it learned from, one a line, sorted."""
+
+ID = re.compile("[0-9a-f]{32}")
 
 
 def read_aligner_template(folder: Path) -> Template:
@@ -49,9 +52,14 @@ def aligner_id(folder: Path) -> str:
 
 
 def read_learned(folder: Path) -> frozenset[str] | None:
-    """The ids of the triples that an Aligner learned from; None where it does not say."""
+    """The ids of the triples that an Aligner learned from; None where it does not say. Raises StageError."""
     path = folder / LEARNED
-    return frozenset(path.read_text(encoding="utf-8", errors="replace").split()) if path.is_file() else None
+    if not path.is_file():
+        return None
+    lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
+    if wrong := next((number for number, line in enumerate(lines, 1) if not ID.fullmatch(line)), None):
+        raise StageError(f"{path} is damaged: line {wrong} holds no id", do="copy the Aligner's folder anew")
+    return frozenset(lines)
 
 
 def write_learned(triple_ids: Iterable[str], folder: Path) -> None:

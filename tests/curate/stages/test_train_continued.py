@@ -171,7 +171,12 @@ def test_a_template_that_differs_is_refused_with_both_ids(finished, folder, tmp_
 def test_a_folder_that_is_missing_or_damaged_is_told(finished, folder, tmp_path):
     with pytest.raises(StageError, match="no/where is no Aligner"):
         trained(continuing(finished, tmp_path / "missing", "no/where"))
-    weights = folder / "model.safetensors"
+    learned, weights = folder / "learned.txt", folder / "model.safetensors"
+    whole = learned.read_bytes()
+    learned.write_bytes(whole[:-3])
+    with pytest.raises(StageError, match="learned.txt is damaged: line [0-9]+ holds no id"):
+        trained(continuing(finished, tmp_path / "torn", folder))
+    learned.write_bytes(whole)
     weights.write_bytes(weights.read_bytes()[:1000])
     with pytest.raises(StageError, match="cannot be loaded"):
         trained(continuing(finished, tmp_path / "damaged", folder))
