@@ -12,7 +12,8 @@ from curate.store.run import RunStore
 from curate.training import aligner
 from curate.training.folder import aligner_id, read_learned, read_told, write_learned
 from schemas.errors import ConfigError, StageError
-from tests.curate.stages.training import killed_at_step, steps_log, trained, untrained
+from tests.crashing import die_at, touches_of
+from tests.curate.stages.training import steps_log, trained, untrained
 
 NEW = {"rows": "new", "tokens_per_step": 64, "epochs": 3}
 
@@ -205,8 +206,11 @@ def test_a_changed_aligner_makes_the_stage_stale_and_a_moved_one_does_not(finish
 
 
 def test_a_kill_changes_no_byte(finished, parent, continued, tmp_path):
-    pipeline = continuing(finished, tmp_path / "run", parent.workdir / "train", **NEW)
-    killed_at_step(pipeline, 5)
+    counted, pipeline = (
+        continuing(finished, tmp_path / name, parent.workdir / "train", **NEW) for name in ("counted", "run")
+    )
+    touches = touches_of(counted.folder / "pipelines.toml", "train")
+    die_at(pipeline.folder / "pipelines.toml", "train", touches // 2)
     assert trained(pipeline) == continued[1]
     assert any(line.get("event") == "resumed" for line in steps_log(pipeline))
 

@@ -11,7 +11,8 @@ from curate.pipeline import run_stage
 from curate.store.run import RunStore
 from curate.training import aligner
 from schemas.errors import ConfigError
-from tests.curate.stages.training import killed_at_step, steps_log, trained, untrained
+from tests.crashing import die_at, touches_of
+from tests.curate.stages.training import steps_log, trained, untrained
 
 LORA = {"rank": 4, "alpha": 8, "dropout": 0.1}
 
@@ -72,14 +73,12 @@ def test_what_was_merged_is_measured_like_any_aligner(adapted):
 
 def test_kills_in_both_phases_change_no_byte_and_checkpoints_are_small(finished, base, adapted, tmp_path):
     pipeline = adapting(finished, base, tmp_path / "run")
-    warmup_steps = len(loss(adapted[0], "warm-up"))
-    killed_at_step(pipeline, 4)
-    killed_at_step(pipeline, warmup_steps + 10)
-    kept = sorted((pipeline.workdir / "train" / "checkpoints").iterdir())
-    assert [one.name for one in kept][-1] == "warm-up"
-    assert (kept[-1] / "copy" / "model.safetensors").stat().st_size > 4 * (
-        (kept[0] / "weights.safetensors").stat().st_size
-    )
+    touches = touches_of(adapting(finished, base, tmp_path / "counted").folder / "pipelines.toml", "train")
+    for touch in (touches // 4, touches // 2):
+        die_at(pipeline.folder / "pipelines.toml", "train", touch)
+    folder = pipeline.workdir / "train" / "checkpoints"
+    whole, kept = folder / "warm-up" / "copy" / "model.safetensors", min(folder.glob("correct-*/weights.safetensors"))
+    assert whole.stat().st_size > 4 * kept.stat().st_size
     assert trained(pipeline) == adapted[1]
     resumed = [(line["phase"], line["step"]) for line in steps_log(pipeline) if line.get("event") == "resumed"]
     assert {phase for phase, _ in resumed} == {"warm-up", "correct"}
