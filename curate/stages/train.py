@@ -3,14 +3,13 @@
 import json
 import os
 import shutil
-from collections.abc import Mapping, Sequence
-from contextlib import closing
+from collections.abc import Mapping
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from curate.config.model import Pipeline
+from curate.config.model import Pipeline, TrainConfig
 from curate.progress import Progress
-from curate.stages.train_rows import Data, Texts, data_of, new_rows, used, verdicts
+from curate.stages.train_rows import Texts, data_of, new_rows, used, verdicts
 from curate.stages.train_start import MODEL, Parent, Start, parent_of, start_of
 from curate.store.atomic import remove_folder
 from curate.store.run import RunStore
@@ -20,11 +19,11 @@ from schemas.errors import MissingExtraError, StageError
 
 if TYPE_CHECKING:
     import polars as pl
+    import torch
 
-    from curate.training.checkpoints import Checkpoints
-    from curate.training.loop import HeldOut, Point
+    from curate.training.job import Job
+    from curate.training.launching import Processes
     from curate.training.settings import Settings
-    from curate.training.speed import StepLog
 
 NAME = "train"
 VERSION = 4
@@ -35,11 +34,14 @@ SMALL = 10_000_000
 """Weights of a model for which more threads than one only wait for each other."""
 
 WARMUP, CORRECT = "warm-up", "correct"
-CHECKPOINTS, STEPS = "checkpoints", "steps.jsonl"
-"""What lies in the stage's folder while it is at work: where it can go on, and each step with its times."""
+CHECKPOINTS, JOB = "checkpoints", "job"
+"""What lies in the stage's folder while it is at work: where it can go on, and what several processes read."""
 
-BESIDE = {"device", "checkpoint_minutes", "checkpoint_steps", "checkpoints_kept", "max_too_long_share"}
-"""Settings that change no result."""
+BESIDE = {
+    *("device", "processes", "machines", "rendezvous"),
+    *("checkpoint_minutes", "checkpoint_steps", "checkpoints_kept", "max_too_long_share"),
+}
+"""Settings that change no result but for rounding."""
 
 GIVEN = {
     *("epochs", "lr_peak", "rows_per_step", "tokens_per_step", "tokens_per_batch", "max_tokens"),
@@ -67,11 +69,9 @@ def run(pipeline: Pipeline, store: RunStore, key: dict[str, Any], progress: Prog
     another template or other settings.
     """
     try:
-        import torch
-
         from curate.training import aligner, models
-        from curate.training.checkpoints import Checkpoints, Every
-        from curate.training.speed import StepLog
+        from curate.training.checkpoints import Every
+        from curate.training.job import Job, Phase
     except ImportError as error:
         raise MissingExtraError("training", "torch and transformers", "train") from error
 
@@ -85,31 +85,35 @@ def run(pipeline: Pipeline, store: RunStore, key: dict[str, Any], progress: Prog
         learned = frozenset() if parent is None else parent.learned
         training = released if parent is None else _to_learn(released, parent, pipeline, start, progress)
         validation = validation.only(set(validation.row_ids).difference(learned or ()))
-        progress.say(f"training on {device} from {start.name or 'scratch'}, {len(training.row_ids):,} rows")
-        model, tokenizer = models.start(settings, [*training.prompts, *training.corrections], device)
-        parameters = sum(parameter.numel() for parameter in model.parameters())
-        if parameters < SMALL:
-            torch.set_num_threads(1)
+        tokenizer = models.start_tokenizer(settings, [*training.prompts, *training.corrections])
         data = data_of(tokenizer, training, validation, settings, config.max_too_long_share)
-        every = Every(config.checkpoint_minutes, config.checkpoint_steps, config.checkpoints_kept)
-        checkpoints = Checkpoints(draft.home / CHECKPOINTS, {**_flat(key), "rows": data.content()}, every)
-        made = aligner.Aligner(model, tokenizer, settings.template)
-        with closing(StepLog(draft.home / STEPS)) as log:
-            curve = _trained(made, data, settings, checkpoints, log, progress)
-        warm, _ = checkpoints.finished(WARMUP) or (draft.home, [])
-        shutil.copytree(warm / COPY_MODEL, draft.scratch / COPY_MODEL, copy_function=_linked)
+        epochs = 1.0 if settings.base else settings.epochs
+        job = Job(
+            settings,
+            (
+                Phase(WARMUP, epochs, data.copies, data.held_out_copies),
+                Phase(CORRECT, settings.epochs, data.rows, data.held_out),
+            ),
+            {**_flat(key), "rows": data.content()},
+            Every(config.checkpoint_minutes, config.checkpoint_steps, config.checkpoints_kept),
+            draft.home,
+        )
+        processes = _processes(config, device)
+        progress.say(f"training on {device}{processes} from {start.name or 'scratch'}, {len(training.row_ids):,} rows")
+        _train(job, tokenizer, processes, device, progress)
+        curve = job.curve()
         points = [point for point in curve if not hasattr(point, "held_out_loss")]
         last_loss = round(points[-1].loss, 4)
         told = {"base": start.name, "seed": settings.seed, "last_loss": last_loss, **_release(store)}
         if parent is not None:
             told.update(parent.told())
-        aligner.save(made, draft.scratch / MODEL, told)
+        for name, phase, more in ((COPY_MODEL, WARMUP, {}), (MODEL, CORRECT, told)):
+            shutil.copytree(job.model(phase), draft.scratch / name, copy_function=_linked)
+            aligner.describe(draft.scratch / name, settings.template, more)
         if learned is not None:
             write_learned(learned.union(row.row_id for row in data.rows), draft.scratch / MODEL)
         if settings.lora is not None:
-            from curate.training import lora
-
-            lora.save(model, str(start.name), draft.scratch / ADAPTER)
+            shutil.copytree(job.adapter(CORRECT), draft.scratch / ADAPTER, copy_function=_linked)
         lines = "".join(json.dumps(asdict(point)) + "\n" for point in curve)
         draft.file("curve.jsonl").write_text(lines, encoding="utf-8")
         draft.write("rows", used(data))
@@ -119,7 +123,7 @@ def run(pipeline: Pipeline, store: RunStore, key: dict[str, Any], progress: Prog
             rows_in=len(released.row_ids),
             notes={
                 "steps": len(points),
-                "parameters": parameters,
+                "parameters": models.parameters_in(job.model(CORRECT)),
                 "last_loss": last_loss,
                 "warmup_rows": len(data.copies),
             },
@@ -152,7 +156,7 @@ def settings_of(pipeline: Pipeline) -> "Settings":
         pipeline.config.seed,
         config.device,
         base=start.base,
-        lora=None if config.lora is None else Lora(**config.lora.model_dump()),
+        lora=None if config.lora is None else Lora(**config.lora.model_dump(), base=start.name or ""),
         **config.model_dump(include=GIVEN),
     )
 
@@ -192,32 +196,42 @@ def _to_learn(released: Texts, parent: Parent, pipeline: Pipeline, start: Start,
     return released.only(wanted)
 
 
-def _trained(
-    made: Any, data: Data, settings: "Settings", checkpoints: "Checkpoints", log: "StepLog", progress: Progress
-) -> "Sequence[Point | HeldOut]":
-    """Train both phases, or what is left of them, and give the whole curve."""
-    from curate.training import aligner, loop
-    from curate.training.checkpoints import read_weights, write_weights
+def _processes(config: TrainConfig, device: "torch.device") -> "Processes":
+    """As configured; else one for each GPU that torch sees here, or one on the CPU."""
+    import torch
 
-    epochs = 1.0 if settings.base else settings.epochs
-    phases = {WARMUP: (data.copies, epochs, data.held_out_copies), CORRECT: (data.rows, settings.epochs, data.held_out)}
-    curve: list[Point | HeldOut] = []
-    for phase, (rows, epochs, held_out) in phases.items():
-        if (finished := checkpoints.finished(phase)) is not None:
-            read_weights(made.model, finished[0] / COPY_MODEL if settings.lora is None else finished[0])
-            curve += [loop.point_of(line) for line in finished[1]]
-            progress.say(f"{phase}: it is finished and was kept")
-            continue
-        if steps := checkpoints.steps(phase):
-            progress.say(f"{phase}: going on after step {steps}")
-        aside = loop.Aside(checkpoints, log, held_out)
-        curve += loop.train(made.model, rows, epochs, settings, phase, progress.update, aside)
-        if phase == WARMUP:
-            with checkpoints.finishing(phase, [asdict(point) for point in curve]) as folder:
-                aligner.save(made, folder / COPY_MODEL)
-                if settings.lora is not None:
-                    write_weights(made.model, folder)
-    return curve
+    from curate.training.launching import Processes
+
+    here = torch.cuda.device_count() if device.type == "cuda" else 1
+    return Processes(config.processes or here, config.machines, config.rendezvous)
+
+
+def _train(job: "Job", tokenizer: Any, processes: "Processes", device: "torch.device", progress: Progress) -> None:
+    """Train what is left of both phases, in this process or in several."""
+    import torch
+
+    from curate.training import job as jobs
+    from curate.training import models
+    from curate.training.launching import launch
+
+    checkpoints = job.checkpoints()
+    for phase in job.phases:
+        if checkpoints.finished(phase.name) is not None:
+            progress.say(f"{phase.name}: it is finished and was kept")
+        elif steps := checkpoints.steps(phase.name):
+            progress.say(f"{phase.name}: going on after step {steps}")
+    if processes.count == 1:
+        model = models.start_model(job.settings, tokenizer)
+        if sum(parameter.numel() for parameter in model.parameters()) < SMALL:
+            torch.set_num_threads(1)
+        jobs.do(job, model.to(device), tokenizer, progress.update)
+        return
+    folder = job.home / JOB
+    jobs.write(job, folder)
+    if job.settings.base is None:
+        models.save(models.start_model(job.settings, tokenizer), tokenizer, folder / jobs.START)
+    launch(processes, folder, progress.say, progress.update)
+    remove_folder(folder)
 
 
 def _flat(key: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,6 +1,9 @@
 """The model and the tokenizer: a tiny Llama from scratch, or a pretrained base; saving and loading both."""
 
-from collections.abc import Iterable
+import math
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,7 +13,7 @@ from safetensors import SafetensorError
 from schemas.errors import MissingExtraError, StageError
 
 if TYPE_CHECKING:
-    from curate.training.settings import Lora, Settings
+    from curate.training.settings import Settings
 
 PAD, BOS, EOS = "<pad>", "<s>", "</s>"
 
@@ -64,6 +67,11 @@ def tiny_model(tokenizer: Any, max_tokens: int, seed: int) -> Any:
     return LlamaForCausalLM(config)
 
 
+def layers_of(model: Any) -> list[Any]:
+    """The decoder layers: what transformers says that no device may split."""
+    return [module for module in model.modules() if type(module).__name__ in model._no_split_modules]
+
+
 def quiet() -> None:
     """No progress bars of transformers: ours say how far the work is."""
     from transformers.utils import logging
@@ -73,43 +81,76 @@ def quiet() -> None:
 
 def load(base: str, device: torch.device, dtype: torch.dtype = torch.float32) -> tuple[Any, Any]:
     """Model (fp32 masters; CUDA computes in bf16) and tokenizer of a hub name or directory. Raises StageError."""
-    from transformers import AutoModelForCausalLM, AutoTokenizer
+    from transformers import AutoModelForCausalLM
 
-    quiet()
-    try:
-        tokenizer = AutoTokenizer.from_pretrained(base)
+    tokenizer = load_tokenizer(base)
+    with _loading(base):
         model = AutoModelForCausalLM.from_pretrained(base, dtype=dtype)
-    except (OSError, ValueError, SafetensorError) as error:
-        raise StageError(
-            f"the model {base} cannot be loaded: {str(error).splitlines()[0]}",
-            do="name a whole directory or a reachable hub model",
-        ) from error
-    if tokenizer.pad_token_id is None or tokenizer.pad_token_id == tokenizer.eos_token_id:
-        tokenizer.add_special_tokens({"pad_token": PAD})
+    if len(tokenizer) > model.get_input_embeddings().num_embeddings:
         model.resize_token_embeddings(len(tokenizer), mean_resizing=False)
     model.config.pad_token_id = tokenizer.pad_token_id
     return model.to(device), tokenizer
 
 
-def start(settings: "Settings", texts: Iterable[str], device: torch.device) -> tuple[Any, Any]:
-    """What training starts from: the base where one is named, else a tiny model and a tokenizer made for `texts`."""
-    if settings.base is not None and settings.lora is not None:
-        return _adapted(settings.base, settings.lora, settings.seed, device)
+def load_tokenizer(base: str) -> Any:
+    """The tokenizer of a hub name or directory, with a padding token of its own. Raises StageError."""
+    from transformers import AutoTokenizer
+
+    quiet()
+    with _loading(base):
+        tokenizer = AutoTokenizer.from_pretrained(base)
+    if tokenizer.pad_token_id is None or tokenizer.pad_token_id == tokenizer.eos_token_id:
+        tokenizer.add_special_tokens({"pad_token": PAD})
+    return tokenizer
+
+
+def empty(config: Any) -> Any:
+    """A model of a configuration in float32, its weights of no meaning."""
+    from transformers import AutoModelForCausalLM
+
+    return AutoModelForCausalLM.from_config(config, dtype=torch.float32)
+
+
+@contextmanager
+def _loading(base: str) -> Iterator[None]:
+    try:
+        yield
+    except (OSError, ValueError, SafetensorError) as error:
+        raise StageError(
+            f"the model {base} cannot be loaded: {str(error).splitlines()[0]}",
+            do="name a whole directory or a reachable hub model",
+        ) from error
+
+
+def start_tokenizer(settings: "Settings", texts: Iterable[str]) -> Any:
+    """The base's tokenizer, or one made for `texts` where the training starts from scratch."""
     if settings.base is not None:
-        return load(settings.base, device)
-    tokenizer = train_tokenizer(texts, settings.vocabulary_size)
-    return tiny_model(tokenizer, settings.max_tokens, settings.seed).to(device), tokenizer
+        return load_tokenizer(settings.base)
+    return train_tokenizer(texts, settings.vocabulary_size)
 
 
-def _adapted(base: str, lora: "Lora", seed: int, device: torch.device) -> tuple[Any, Any]:
-    """A base that stays as it is, in bfloat16 on CUDA, and new adapters in float32."""
+def start_model(settings: "Settings", tokenizer: Any) -> Any:
+    """What training starts from, on the CPU: the base where one is named, else a tiny model."""
+    if settings.base is None:
+        return tiny_model(tokenizer, settings.max_tokens, settings.seed)
+    adapted = adapting(settings)
+    is_half = settings.lora is not None and chosen_device(settings.device).type == "cuda"
+    model, _ = load(settings.base, torch.device("cpu"), torch.bfloat16 if is_half else torch.float32)
+    return adapted(model)
+
+
+def adapting(settings: "Settings") -> Callable[[Any], Any]:
+    """What puts new adapters into a model, whose own weights then stay as they are; without LoRA it does nothing.
+
+    Raises MissingExtraError.
+    """
+    if settings.lora is None:
+        return lambda model: model
     try:
         from curate.training.lora import adapt
     except ImportError as error:
         raise MissingExtraError("LoRA", "peft", "lora") from error
-    model, tokenizer = load(base, device, torch.bfloat16 if device.type == "cuda" else torch.float32)
-    adapt(model, lora, seed)
-    return model, tokenizer
+    return partial(adapt, lora=settings.lora, seed=settings.seed)
 
 
 def is_adapted(model: Any) -> bool:
@@ -117,10 +158,11 @@ def is_adapted(model: Any) -> bool:
     return hasattr(model, "peft_config")
 
 
-def save(model: Any, tokenizer: Any, folder: Path) -> None:
+def save(model: Any, tokenizer: Any, folder: Path, weights: dict[str, torch.Tensor] | None = None) -> None:
     """Write safetensors, configuration and tokenizer so that `load` and transformers read them back.
 
-    Adapters are merged in the files, never in the model: taking them out again would not give the same bits.
+    weights: those of a model in parts, whole; a tied one once. Adapters are merged in the files, never in the model:
+    taking them out again would not give the same bits.
     """
     quiet()
     model.generation_config.eos_token_id = tokenizer.eos_token_id
@@ -129,9 +171,20 @@ def save(model: Any, tokenizer: Any, folder: Path) -> None:
     if is_adapted(model):
         from curate.training.lora import merged
 
-        model.save_pretrained(folder, state_dict=merged(model))
+        weights = merged(model, dict(model.named_parameters()) if weights is None else weights)
+    model.save_pretrained(folder, state_dict=weights)
+    if is_adapted(model):
         model.config.dtype = "float32"  # not that of the frozen weights
         model.config.save_pretrained(folder)
-    else:
-        model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
+
+
+def parameters_in(folder: Path) -> int:
+    """How many weights a saved model has, told by its files' heads; a tied one counts once."""
+    from safetensors import safe_open
+
+    count = 0
+    for path in folder.glob("*.safetensors"):
+        with safe_open(path, "pt") as file:
+            count += sum(math.prod(file.get_slice(name).get_shape()) for name in file.keys())  # noqa: SIM118
+    return count

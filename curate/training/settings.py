@@ -7,12 +7,16 @@ from curate.training.templates import Template
 
 @dataclass(frozen=True, slots=True)
 class Lora:
-    """Adapters of `rank`, scaled by alpha / rank, beside the layers whose names end in one of `targets`; () is all."""
+    """Adapters of `rank`, scaled by alpha / rank, beside the layers whose names end in one of `targets`; () is all.
+
+    base: what the adapter's own configuration is to name as its base.
+    """
 
     rank: int
     alpha: int
     dropout: float
     targets: tuple[str, ...] = ()
+    base: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from curate.training import lora, models
-from curate.training.checkpoints import read_weights, write_weights
+from curate.training.checkpoints import Checkpoints, Every
 from curate.training.loop import accumulate, checkpoint_activations, train
 from curate.training.losses import row_losses
 from curate.training.packing import Step
@@ -85,7 +85,7 @@ def test_peft_reads_the_adapter_alone(tmp_path):
     from peft import PeftModel
 
     model, _ = trained()
-    lora.save(model, "some/base", tmp_path)
+    lora.save(model, dict(model.named_parameters()), "some/base", tmp_path)
     told = json.loads((tmp_path / "adapter_config.json").read_text())
     assert told["base_model_name_or_path"] == "some/base"
     assert told["target_modules"] == sorted(told["target_modules"])
@@ -99,7 +99,7 @@ def test_on_cuda_the_base_is_in_half_precision_and_adapters_learn(tmp_path):
         pytest.skip("NOT TESTED ON A GPU: torch sees no CUDA device, so LoRA on a bf16 base was not proved here")
     models.save(tiny.model(), models.train_tokenizer(["some text"], 300), tmp_path)
     made = dataclasses.replace(steps_of_8(), base=str(tmp_path), lora=Lora(4, 8, 0.0))
-    model, _ = models.start(made, [], torch.device("cuda"))
+    model = models.start_model(dataclasses.replace(made, device="cuda"), None).to("cuda")
     kinds = {(one.dtype, one.requires_grad) for one in model.parameters()}
     assert kinds == {(torch.bfloat16, False), (torch.float32, True)}
     curve = train(model, tiny.rows(64), 2, made, "correct", lambda _: None)
@@ -110,11 +110,24 @@ def test_only_what_is_trained_goes_into_a_checkpoint_and_comes_back(tmp_path):
     from safetensors.torch import load_file
 
     model, _ = trained()
-    write_weights(model, tmp_path)
-    assert {name.split(".")[-3] for name in load_file(tmp_path / "weights.safetensors")} == {"lora_A", "lora_B"}
+    checkpoints, optimiser = Checkpoints(tmp_path, {}, Every(None, None, 1)), adam(model)
+    checkpoints.save("correct", 1, model, optimiser, [])
+    (kept,) = tmp_path.glob("*/weights-*.safetensors")
+    assert {name.split(".")[-3] for name in load_file(kept)} == {"lora_A", "lora_B"}
     other = adapted()
-    read_weights(other, tmp_path)
+    assert checkpoints.resume("correct", other, adam(other)) == (1, [])
     assert row_losses(other, tiny.rows(4), 256) == row_losses(model, tiny.rows(4), 256)
+
+
+def test_a_saved_adapter_is_read_back(tmp_path):
+    model, other = trained()[0], adapted()
+    lora.save(model, dict(model.named_parameters()), "", tmp_path)
+    lora.read(other, tmp_path)
+    assert row_losses(other, tiny.rows(4), 256) == row_losses(model, tiny.rows(4), 256)
+
+
+def adam(model):
+    return torch.optim.AdamW([one for one in model.parameters() if one.requires_grad])
 
 
 def gradient(model, packs):
@@ -177,4 +190,4 @@ def test_without_peft_the_extra_is_named(monkeypatch):
     monkeypatch.setitem(sys.modules, "peft", None)
     made = settings("tiny", TEMPLATES["T1"], 0.2, 1, "cpu", base="no/such-base", lora=Lora(4, 8, 0.0))
     with pytest.raises(MissingExtraError, match='LoRA needs peft: install the "lora" extra'):
-        models.start(made, [], CPU)
+        models.start_model(made, None)
