@@ -29,6 +29,7 @@ PRELOADED = [
     "curate.stages.evaluate",
     "curate.rules.judging",
     "curate.embed",
+    "curate.training.lora",
     "curate.training.models",
     "curate.training.loop",
     "curate.training.writing",

@@ -72,11 +72,12 @@ def command(
 def _local(source: "Source", out: Path, folder: Path, device: str, max_new_tokens: int, batch_tokens: int) -> "Job":
     from curate.correcting import local
     from curate.correcting.work import Job
+    from curate.training.folder import aligner_id
     from schemas.errors import MissingExtraError
 
     try:
         chosen = local.device_of(device)
-        settings = {"aligner": local.aligner_id(folder), "device": chosen.type, "max_new_tokens": max_new_tokens}
+        settings = {"aligner": aligner_id(folder), "device": chosen.type, "max_new_tokens": max_new_tokens}
     except ImportError as error:
         raise MissingExtraError("correcting", "torch and transformers", "train") from error
     return Job(source, out, settings, lambda: local.local_writer(folder, chosen, max_new_tokens, batch_tokens))

@@ -7,6 +7,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from curate.config.annotating import AnnotateConfig
 from curate.config.calls import CallConfig, check_budget, check_requests, whole
+from curate.config.lora import LoraConfig
 from curate.config.sources import SourceConfig
 from curate.config.table import Bounds, Money, Share, Table, check_names
 
@@ -145,10 +146,16 @@ class TrainConfig(Table):
     """tiny: a model of 0.2 million weights from scratch, for CPU and tests; the others follow the paper's training."""
     base: str | None = None
     """Pretrained model (hub name or directory); `tiny` starts from scratch without it."""
-    template: str = "T1"
-    """How question and answer are shown to the Aligner: T1 to T5 (docs/train.md lists them), or a file of your own."""
-    warmup_share: Share = 0.2
-    """Part of the training rows on which the model first learns to copy (Q-A-A); 0 leaves that out."""
+    aligner: str | None = None
+    """Instead of a base, an Aligner to go on from: its folder, or that of a pipeline's training (`runs/NAME/train`)."""
+    rows: Literal["all", "new"] = "all"
+    """new: with `aligner`, only the training rows from which it has not learned."""
+    replay_share: Share = 0.0
+    """With `rows = "new"`, the part of the other rows that is kept against forgetting."""
+    template: str | None = None
+    """How question and answer are shown: T1 to T5 (docs/train.md), or a file of your own; T1, or that of `aligner`."""
+    warmup_share: Share | None = None
+    """Part of the rows on which the model first learns to copy (Q-A-A); 0.2, or 0 with `aligner`, which did so."""
     epochs: float | None = Field(default=None, gt=0)
     """Passes over the training rows, the warm-up not counted."""
     lr_peak: float | None = Field(default=None, gt=0)
@@ -167,12 +174,14 @@ class TrainConfig(Table):
     """Compute activations twice instead of keeping them: a third more time, far less memory. On but for `tiny`."""
     compile: bool | None = None
     """Compile the model with torch.compile; the first steps take minutes."""
+    lora: LoraConfig | None = None
+    """Train small adapters beside the base's weights, such as `{ rank = 16 }`; without it all weights learn."""
     checkpoint_minutes: float | None = Field(default=15.0, gt=0)
     """Minutes of training that a kill costs at most."""
     checkpoint_steps: int | None = Field(default=None, ge=1)
     """Save a checkpoint every so many steps, too."""
     checkpoints_kept: int = Field(default=2, ge=1)
-    """Newest checkpoints that are kept; each takes three times the model's float32 weights."""
+    """Newest checkpoints that are kept; each takes three times the float32 weights that learn."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """Where the model is trained."""
     processes: int | None = Field(default=None, ge=1)
@@ -192,6 +201,18 @@ class TrainConfig(Table):
     def _one_measure_of_steps(self) -> Self:
         if self.rows_per_step is not None and self.tokens_per_step is not None:
             raise ValueError("rows_per_step and tokens_per_step both say what a step is: give one")
+        return self
+
+    @model_validator(mode="after")
+    def _starts_from_one_thing(self) -> Self:
+        if self.base is not None and self.aligner is not None:
+            raise ValueError("base and aligner both say what training starts from: give one")
+        if self.lora is not None and self.preset == "tiny" and self.base is None and self.aligner is None:
+            raise ValueError("lora adapts weights that were trained before, and tiny starts from scratch: give a base")
+        if self.rows == "new" and self.aligner is None:
+            raise ValueError('rows = "new" means those that an earlier Aligner has not seen: name it with aligner')
+        if self.replay_share and self.rows != "new":
+            raise ValueError('replay_share adds to rows = "new", and all rows are trained on here')
         return self
 
 

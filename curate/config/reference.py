@@ -6,7 +6,7 @@ from typing import Any, Union, get_args
 from pydantic import BaseModel
 from pydantic_core import PydanticUndefined
 
-from curate.config import annotating, calls, model, sources, table
+from curate.config import annotating, calls, lora, model, sources, table
 
 PAGE = Path("docs/configuration.md")
 
@@ -31,6 +31,7 @@ TABLES: list[tuple[str, type[BaseModel]]] = [
     ("price = { … }", calls.Price),
     ("[pipelines.NAME.release]", model.ReleaseConfig),
     ("[pipelines.NAME.train]", model.TrainConfig),
+    ("lora = { … } of train", lora.LoraConfig),
     ("[pipelines.NAME.evaluate]", model.EvaluateConfig),
 ]
 

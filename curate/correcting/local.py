@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Any
 
 from curate.correcting.journal import Line
 from curate.correcting.rows import Row
-from curate.identity import content_id, file_hash
 from schemas.errors import UsageError
 
 if TYPE_CHECKING:
@@ -23,14 +22,6 @@ def device_of(name: str) -> "torch.device":
     if name == "cuda" and found.type != "cuda":
         raise UsageError("--device cuda, but torch sees no CUDA device", do="use --device auto")
     return found
-
-
-def aligner_id(folder: Path) -> str:
-    """Content id of an Aligner's files. Raises StageError where the folder is none."""
-    from curate.training.aligner import read_aligner_template
-
-    read_aligner_template(folder)
-    return content_id("aligner", [[path.name, file_hash(path)] for path in sorted(folder.iterdir()) if path.is_file()])
 
 
 def local_writer(folder: Path, device: "torch.device", max_new_tokens: int, tokens_per_batch: int) -> "Writer":

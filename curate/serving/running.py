@@ -12,7 +12,8 @@ from curate.serving.app import make_app
 from curate.serving.settings import Settings
 from curate.serving.telling import LOG
 from curate.training import models
-from curate.training.aligner import Aligner, load, read_aligner_template
+from curate.training.aligner import Aligner, load
+from curate.training.folder import read_aligner_template
 from schemas.errors import UsageError
 
 

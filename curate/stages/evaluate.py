@@ -6,8 +6,10 @@ from typing import TYPE_CHECKING, Any
 
 from curate.config.model import Pipeline
 from curate.progress import Progress
-from curate.stages.train import COPY_MODEL, MODEL, rendered, settings_of
+from curate.stages.train import COPY_MODEL, rendered, settings_of
+from curate.stages.train_start import MODEL
 from curate.store.run import RunStore
+from curate.training.folder import read_learned
 from schemas.errors import MissingExtraError, StageError
 
 if TYPE_CHECKING:
@@ -41,7 +43,9 @@ def run(pipeline: Pipeline, store: RunStore, key: dict[str, Any], progress: Prog
     import polars as pl
 
     config = pipeline.config.evaluate
-    held_out = store.table("release", "triples").filter(pl.col("split") == config.split).sort("triple_id").collect()
+    learned = sorted(read_learned(store.file("train", MODEL)) or ())  # by an Aligner before it, of an earlier release
+    is_held_out = (pl.col("split") == config.split) & ~pl.col("triple_id").is_in(learned)
+    held_out = store.table("release", "triples").filter(is_held_out).sort("triple_id").collect()
     if held_out.is_empty():
         raise StageError(
             f"the release holds no {config.split} rows", do=f"raise release.{config.split}_share, or add prompts"

@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 from curate.config.model import Pipeline, TrainConfig
 from curate.progress import Progress
-from curate.stages.train_rows import Texts, data_of, used, verdicts
+from curate.stages.train_rows import Texts, data_of, new_rows, used, verdicts
+from curate.stages.train_start import MODEL, Parent, Start, parent_of, start_of
 from curate.store.atomic import remove_folder
 from curate.store.run import RunStore
-from curate.training.templates import Template, read_template
+from curate.training.folder import write_learned
+from curate.training.templates import Template
 from schemas.errors import MissingExtraError, StageError
 
 if TYPE_CHECKING:
@@ -24,9 +26,12 @@ if TYPE_CHECKING:
     from curate.training.settings import Settings
 
 NAME = "train"
-VERSION = 3
-MODEL, COPY_MODEL = "aligner", "copy"
-"""Folders of the trained model, and of the model after the warm-up, which is the copy baseline of evaluation."""
+VERSION = 4
+COPY_MODEL, ADAPTER = "copy", "adapter"
+"""Beside the trained model: the model after the warm-up, which is the copy baseline of evaluation; LoRA's adapter."""
+
+SMALL = 10_000_000
+"""Weights of a model for which more threads than one only wait for each other."""
 
 WARMUP, CORRECT = "warm-up", "correct"
 CHECKPOINTS, JOB = "checkpoints", "job"
@@ -39,21 +44,21 @@ BESIDE = {
 """Settings that change no result but for rounding."""
 
 GIVEN = {
-    *("base", "epochs", "lr_peak", "rows_per_step", "tokens_per_step", "tokens_per_batch", "max_tokens"),
+    *("epochs", "lr_peak", "rows_per_step", "tokens_per_step", "tokens_per_batch", "max_tokens"),
     *("activation_checkpointing", "compile"),
 }
 
 
 def key(pipeline: Pipeline, store: RunStore) -> dict[str, Any]:
     """The triples' content and every setting that the result depends on."""
-    config = pipeline.config.train
+    config, start = pipeline.config.train, start_of(pipeline)
     return {
         "stage": NAME,
         "version": VERSION,
         "triples": store.published("release").content("triples"),
         "seed": pipeline.config.seed,
-        "settings": config.model_dump(exclude=BESIDE),
-        "template": read_template(config.template, pipeline.folder).template_id,
+        "settings": {**config.model_dump(mode="json", exclude=BESIDE), **start.settings()},
+        "template": start.template.template_id,
     }
 
 
@@ -64,22 +69,22 @@ def run(pipeline: Pipeline, store: RunStore, key: dict[str, Any], progress: Prog
     another template or other settings.
     """
     try:
-        import torch
-
         from curate.training import aligner, models
         from curate.training.checkpoints import Every
         from curate.training.job import Job, Phase
     except ImportError as error:
         raise MissingExtraError("training", "torch and transformers", "train") from error
 
-    config, settings = pipeline.config.train, settings_of(pipeline)
-    training, validation = (_texts(store, split, settings.template) for split in ("train", "validation"))
-    if not training.row_ids:
+    config, start, settings = pipeline.config.train, start_of(pipeline), settings_of(pipeline)
+    released, validation = (_texts(store, split, settings.template) for split in ("train", "validation"))
+    if not released.row_ids:
         raise StageError("the release holds no training rows", do="look at `curate status`: where did the rows go?")
     device = models.chosen_device(settings.device)
-    if settings.base is None:
-        torch.set_num_threads(1)  # at hidden size 64 more threads only wait for each other
     with store.draft(NAME, key, unit="triple", kept="rows") as draft:
+        parent = None if start.parent is None else parent_of(start.parent)
+        learned = frozenset() if parent is None else parent.learned
+        training = released if parent is None else _to_learn(released, parent, pipeline, start, progress)
+        validation = validation.only(set(validation.row_ids).difference(learned or ()))
         tokenizer = models.start_tokenizer(settings, [*training.prompts, *training.corrections])
         data = data_of(tokenizer, training, validation, settings, config.max_too_long_share)
         epochs = 1.0 if settings.base else settings.epochs
@@ -94,24 +99,28 @@ def run(pipeline: Pipeline, store: RunStore, key: dict[str, Any], progress: Prog
             draft.home,
         )
         processes = _processes(config, device)
-        progress.say(
-            f"training on {device}{processes} from {settings.base or 'scratch'}, {len(training.row_ids):,} rows"
-        )
+        progress.say(f"training on {device}{processes} from {start.name or 'scratch'}, {len(training.row_ids):,} rows")
         _train(job, tokenizer, processes, device, progress)
         curve = job.curve()
         points = [point for point in curve if not hasattr(point, "held_out_loss")]
         last_loss = round(points[-1].loss, 4)
-        told = {"base": settings.base, "seed": settings.seed, "last_loss": last_loss, **_release(store)}
+        told = {"base": start.name, "seed": settings.seed, "last_loss": last_loss, **_release(store)}
+        if parent is not None:
+            told.update(parent.told())
         for name, phase, more in ((COPY_MODEL, WARMUP, {}), (MODEL, CORRECT, told)):
-            folder = draft.file(f"{name}/{aligner.FILE}").parent
-            shutil.copytree(job.model(phase), folder, copy_function=_linked, dirs_exist_ok=True)
-            aligner.describe(folder, settings.template, more)
+            shutil.copytree(job.model(phase), draft.scratch / name, copy_function=_linked)
+            aligner.describe(draft.scratch / name, settings.template, more)
+        if learned is not None:
+            write_learned(learned.union(row.row_id for row in data.rows), draft.scratch / MODEL)
+        if settings.lora is not None:
+            shutil.copytree(job.adapter(CORRECT), draft.scratch / ADAPTER, copy_function=_linked)
         lines = "".join(json.dumps(asdict(point)) + "\n" for point in curve)
         draft.file("curve.jsonl").write_text(lines, encoding="utf-8")
         draft.write("rows", used(data))
-        draft.write("verdicts", verdicts(data, settings.max_tokens))
+        left_out = set(released.row_ids).difference(training.row_ids)
+        draft.write("verdicts", verdicts(data, settings.max_tokens, left_out))
         draft.publish(
-            rows_in=len(training.row_ids),
+            rows_in=len(released.row_ids),
             notes={
                 "steps": len(points),
                 "parameters": models.parameters_in(job.model(CORRECT)),
@@ -137,15 +146,17 @@ def forget(store: RunStore) -> None:
 
 def settings_of(pipeline: Pipeline) -> "Settings":
     """The preset's settings with what the configuration gives."""
-    from curate.training.settings import settings
+    from curate.training.settings import Lora, settings
 
-    config = pipeline.config.train
+    config, start = pipeline.config.train, start_of(pipeline)
     return settings(
         config.preset,
-        read_template(config.template, pipeline.folder),
-        config.warmup_share,
+        start.template,
+        start.warmup_share,
         pipeline.config.seed,
         config.device,
+        base=start.base,
+        lora=None if config.lora is None else Lora(**config.lora.model_dump(), base=start.name or ""),
         **config.model_dump(include=GIVEN),
     )
 
@@ -167,6 +178,24 @@ def _texts(store: RunStore, split: str, template: Template) -> Texts:
     return Texts(triples["triple_id"].to_list(), rendered(triples, template), answers, corrections)
 
 
+def _to_learn(released: Texts, parent: Parent, pipeline: Pipeline, start: Start, progress: Progress) -> Texts:
+    """All rows, or those that are new to the Aligner and the replayed ones. Raises StageError where none is new."""
+    config = pipeline.config.train
+    if config.rows == "all":
+        return released
+    if parent.learned is None:
+        raise StageError(f"{start.name} does not say which rows it learned from", do='set train.rows = "all"')
+    new = set(released.row_ids) - parent.learned
+    if not new:
+        raise StageError(
+            f"{start.name} has learned from all {len(released.row_ids):,} training rows of the release already",
+            do='add prompts, answers or corrections and release them, or set train.rows = "all"',
+        )
+    wanted = new_rows(released.row_ids, parent.learned, config.replay_share, pipeline.config.seed)
+    progress.say(f"{len(new):,} rows are new to {start.name}, {len(wanted) - len(new):,} are replayed")
+    return released.only(wanted)
+
+
 def _processes(config: TrainConfig, device: "torch.device") -> "Processes":
     """As configured; else one for each GPU that torch sees here, or one on the CPU."""
     import torch
@@ -179,6 +208,8 @@ def _processes(config: TrainConfig, device: "torch.device") -> "Processes":
 
 def _train(job: "Job", tokenizer: Any, processes: "Processes", device: "torch.device", progress: Progress) -> None:
     """Train what is left of both phases, in this process or in several."""
+    import torch
+
     from curate.training import job as jobs
     from curate.training import models
     from curate.training.launching import launch
@@ -190,7 +221,10 @@ def _train(job: "Job", tokenizer: Any, processes: "Processes", device: "torch.de
         elif steps := checkpoints.steps(phase.name):
             progress.say(f"{phase.name}: going on after step {steps}")
     if processes.count == 1:
-        jobs.do(job, models.start_model(job.settings, tokenizer).to(device), tokenizer, progress.update)
+        model = models.start_model(job.settings, tokenizer)
+        if sum(parameter.numel() for parameter in model.parameters()) < SMALL:
+            torch.set_num_threads(1)
+        jobs.do(job, model.to(device), tokenizer, progress.update)
         return
     folder = job.home / JOB
     jobs.write(job, folder)

@@ -2,7 +2,7 @@
 
 import hashlib
 from array import array
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +25,12 @@ class Texts:
     prompts: list[str]
     answers: list[str]
     corrections: list[str]
+
+    def only(self, wanted: Collection[str]) -> "Texts":
+        """The rows with these ids."""
+        kept = [number for number, row_id in enumerate(self.row_ids) if row_id in wanted]
+        parts = (self.row_ids, self.prompts, self.answers, self.corrections)
+        return Texts(*([part[number] for number in kept] for part in parts))
 
 
 @dataclass(frozen=True)
@@ -72,6 +78,17 @@ def warmup_rows(row_ids: Sequence[str], settings: "Settings") -> set[str]:
     return set(ids.filter(uniforms(ids, "warm-up", settings.seed) < settings.warmup_share))
 
 
+def new_rows(row_ids: Sequence[str], learned: Collection[str], replay_share: float, seed: int) -> set[str]:
+    """The rows that were not learned from, and a share of the others, drawn by id."""
+    import polars as pl
+
+    from curate.assignment import uniforms
+
+    ids = pl.Series(row_ids, dtype=pl.String)
+    replayed = ids.filter(uniforms(ids, "replay", seed) < replay_share)
+    return {one for one in row_ids if one not in learned} | set(replayed)
+
+
 def used(data: Data) -> "pl.DataFrame":
     """The table of rows that were trained on."""
     import polars as pl
@@ -82,19 +99,30 @@ def used(data: Data) -> "pl.DataFrame":
     return pl.DataFrame(values, schema=dict(zip(COLUMNS, types, strict=True)), orient="row")
 
 
-def verdicts(data: Data, max_tokens: int) -> "pl.DataFrame":
-    """A verdict on each training row that is too long."""
+def verdicts(data: Data, max_tokens: int, learned_before: Collection[str]) -> "pl.DataFrame":
+    """A verdict on each training row that is too long, and on each that is left out as it was learned from before."""
     import polars as pl
 
-    return pl.DataFrame({"row_id": sorted(data.too_long)}, schema={"row_id": pl.String}).select(
+    return pl.concat(
+        [
+            _dropped(sorted(data.too_long), "train.tokens", max_tokens, "prompt and target together are longer"),
+            _dropped(sorted(learned_before), "train.learned", None, "train.aligner has learned from it"),
+        ]
+    )
+
+
+def _dropped(row_ids: list[str], rule: str, threshold: float | None, note: str) -> "pl.DataFrame":
+    import polars as pl
+
+    return pl.DataFrame({"row_id": row_ids}, schema={"row_id": pl.String}).select(
         "row_id",
         pl.lit("train").alias("stage"),
-        pl.lit("train.tokens").alias("rule"),
+        pl.lit(rule).alias("rule"),
         pl.lit(None, pl.Float64).alias("score"),
-        pl.lit(float(max_tokens)).alias("threshold"),
+        pl.lit(threshold, pl.Float64).alias("threshold"),
         pl.lit(value=False).alias("kept"),
         pl.lit(None, pl.String).alias("twin_id"),
-        pl.lit("prompt and target together are longer").alias("note"),
+        pl.lit(note).alias("note"),
     )
 
 

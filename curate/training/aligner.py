@@ -9,11 +9,8 @@ from typing import Any
 import torch
 
 from curate.training import models
-from curate.training.templates import Template, template_of
-from schemas.errors import ConfigError, StageError
-
-FILE = "aligner.json"
-FORMAT = 1
+from curate.training.folder import FILE, FORMAT, read_aligner_template
+from curate.training.templates import Template
 
 
 @dataclass(frozen=True)
@@ -42,24 +39,3 @@ def load(folder: str, device: torch.device) -> Aligner:
     template = read_aligner_template(Path(folder))
     model, tokenizer = models.load(folder, device)
     return Aligner(model, tokenizer, template)
-
-
-def read_aligner_template(folder: Path) -> Template:
-    """The template of an Aligner, checked against its id. Raises StageError."""
-    path = folder / FILE
-    try:
-        told = json.loads(path.read_text(encoding="utf-8"))["template"]
-        expected = told.pop("template_id")
-        template = template_of(told, str(path))
-    except (OSError, UnicodeDecodeError, ValueError, KeyError, TypeError, AttributeError, ConfigError) as error:
-        raise StageError(
-            f"{folder} is no Aligner: {FILE} cannot be read ({type(error).__name__}: {error})",
-            do="name the folder that `curate run --stage train` published",
-        ) from error
-    if template.template_id != expected:
-        raise StageError(
-            f"the template in {path} is not the one that the Aligner learned with (its id is {template.template_id}, "
-            f"{expected} is written there)",
-            do="put the text back as it was trained, or train anew with the other one",
-        )
-    return template

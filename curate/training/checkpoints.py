@@ -1,7 +1,7 @@
 """Checkpoints of a training that is under way: whole folders with all that the next step depends on.
 
-    checkpoints/correct-00000120/     weights and optimiser in files of some gigabytes, state.json
-    checkpoints/warm-up/              the model after the warm-up, and the curve so far
+    checkpoints/correct-00000120/     weights that learn and optimiser in files of some gigabytes, state.json
+    checkpoints/warm-up/              the model after the warm-up (of LoRA also the adapter), and the curve so far
 
 A folder is written under another name, synced and renamed: one that is there is whole. `state.json` says what the
 training depends on; other data, another template or other settings are refused. Weights in parts (sharding.py) are
@@ -86,7 +86,7 @@ class Checkpoints:
     ) -> None:
         """Save the state after a step of a phase, then remove the phase's older ones but for those that are kept."""
         gathered = {
-            WEIGHTS: ((name, whole(one)) for name, one in model.named_parameters()),
+            WEIGHTS: ((name, whole(one)) for name, one in model.named_parameters() if one.requires_grad),
             OPTIMISER: _moments(optimiser),
         }
         self._saved_at = time.monotonic()
@@ -139,9 +139,12 @@ class Checkpoints:
 
 
 def read_weights(model: Any, folder: Path, pattern: str = "*") -> None:
-    """Put the weights of all safetensors files in a folder into a model of the same make. Raises StageError."""
+    """Put the weights of all safetensors files in a folder into a model of the same make.
+
+    Raises StageError where one that learns is not among them.
+    """
     parameters = dict(model.named_parameters())
-    missing = set(parameters)
+    missing = {name for name, one in parameters.items() if one.requires_grad}
     with torch.no_grad():
         for name, tensor in _read(folder, pattern):
             if name in parameters:

@@ -22,14 +22,14 @@ from curate.training import models
 from curate.training.checkpoints import Checkpoints, Every, read_weights
 from curate.training.loop import Aside, HeldOut, Point, point_of, train
 from curate.training.ranks import ALONE, Ranks
-from curate.training.settings import Settings
+from curate.training.settings import Lora, Settings
 from curate.training.sharding import gathered
 from curate.training.speed import StepLog
 from curate.training.templates import Template
 from curate.training.tokens import TokenRow
 
 JOB, ROWS, START = "job.json", "rows.safetensors", "start"
-MODEL = "model"
+MODEL, ADAPTER = "model", "adapter"
 CHECKPOINTS, STEPS = "checkpoints", "steps.jsonl"
 
 
@@ -66,6 +66,10 @@ class Job:
         """Of a phase that has ended: the folder of the model that it left, with its tokenizer."""
         return self.home / CHECKPOINTS / phase / MODEL
 
+    def adapter(self, phase: str) -> Path:
+        """Of a phase of LoRA that has ended: the folder of the adapter that it left."""
+        return self.home / CHECKPOINTS / phase / ADAPTER
+
 
 def do(job: Job, model: Any, tokenizer: Any, say: Callable[[str], None], ranks: Ranks = ALONE) -> None:
     """Train what is left of each phase; each leaves its model and curve among the checkpoints.
@@ -76,7 +80,7 @@ def do(job: Job, model: Any, tokenizer: Any, say: Callable[[str], None], ranks: 
     log = StepLog(job.home / STEPS) if ranks.is_first else None
     for phase in job.phases:
         if checkpoints.finished(phase.name) is not None:
-            read_weights(model, job.model(phase.name))
+            _read_finished(job, model, phase.name)
             continue
         aside = Aside(checkpoints, log, phase.held_out)
         curve = train(model, phase.rows, phase.epochs, job.settings, phase.name, say, aside, ranks)
@@ -84,6 +88,7 @@ def do(job: Job, model: Any, tokenizer: Any, say: Callable[[str], None], ranks: 
         if ranks.is_first:
             with checkpoints.finishing(phase.name, [asdict(point) for point in curve]) as folder:
                 models.save(model, tokenizer, folder / MODEL, weights)
+                _save_adapter(job.settings.lora, model, weights, folder / ADAPTER)
     if log is not None:
         log.close()
 
@@ -111,13 +116,33 @@ def read(folder: Path) -> Job:
     """What `write` wrote."""
     told = json.loads((folder / JOB).read_text(encoding="utf-8"))
     ids = iter(load_file(folder / ROWS)["ids"].tolist())
-    template = Template(**{**told["settings"]["template"], "marks": tuple(told["settings"]["template"]["marks"])})
-    settings = Settings(**{**told["settings"], "template": template, "betas": tuple(told["settings"]["betas"])})
     phases = tuple(
         Phase(one["name"], one["epochs"], _rows(one["rows"], ids), _rows(one["held_out"], ids))
         for one in told["phases"]
     )
-    return Job(settings, phases, told["identity"], Every(**told["every"]), Path(told["home"]))
+    return Job(_settings(told["settings"]), phases, told["identity"], Every(**told["every"]), Path(told["home"]))
+
+
+def _read_finished(job: Job, model: Any, phase: str) -> None:
+    if job.settings.lora is None:
+        read_weights(model, job.model(phase))
+        return
+    from curate.training import lora
+
+    lora.read(model, job.adapter(phase))
+
+
+def _save_adapter(settings: Lora | None, model: Any, weights: Mapping[str, torch.Tensor], folder: Path) -> None:
+    if settings is not None:
+        from curate.training import lora
+
+        lora.save(model, weights, settings.base, folder)
+
+
+def _settings(told: dict[str, Any]) -> Settings:
+    template = Template(**{**told["template"], "marks": tuple(told["template"]["marks"])})
+    lora = told["lora"] and Lora(**{**told["lora"], "targets": tuple(told["lora"]["targets"])})
+    return Settings(**{**told, "template": template, "betas": tuple(told["betas"]), "lora": lora})
 
 
 def _sizes(rows: Sequence[TokenRow]) -> list[tuple[str, int, int]]:

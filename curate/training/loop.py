@@ -80,7 +80,7 @@ def train(
     device = next(model.parameters()).device
     steps = steps_of(rows, epochs, settings, phase, ranks.count)
     optimiser = torch.optim.AdamW(
-        model.parameters(),
+        [one for one in model.parameters() if one.requires_grad],
         lr=settings.lr_peak,
         betas=settings.betas,
         weight_decay=settings.weight_decay,

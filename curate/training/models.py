@@ -1,14 +1,16 @@
 """The model and the tokenizer: a tiny Llama from scratch, or a pretrained base; saving and loading both."""
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
+from safetensors import SafetensorError
 
-from schemas.errors import StageError
+from schemas.errors import MissingExtraError, StageError
 
 if TYPE_CHECKING:
     from curate.training.settings import Settings
@@ -77,13 +79,13 @@ def quiet() -> None:
     logging.disable_progress_bar()
 
 
-def load(base: str, device: torch.device) -> tuple[Any, Any]:
+def load(base: str, device: torch.device, dtype: torch.dtype = torch.float32) -> tuple[Any, Any]:
     """Model (fp32 masters; CUDA computes in bf16) and tokenizer of a hub name or directory. Raises StageError."""
     from transformers import AutoModelForCausalLM
 
     tokenizer = load_tokenizer(base)
     with _loading(base):
-        model = AutoModelForCausalLM.from_pretrained(base, dtype=torch.float32)
+        model = AutoModelForCausalLM.from_pretrained(base, dtype=dtype)
     if len(tokenizer) > model.get_input_embeddings().num_embeddings:
         model.resize_token_embeddings(len(tokenizer), mean_resizing=False)
     model.config.pad_token_id = tokenizer.pad_token_id
@@ -113,10 +115,10 @@ def empty(config: Any) -> Any:
 def _loading(base: str) -> Iterator[None]:
     try:
         yield
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, SafetensorError) as error:
         raise StageError(
             f"the model {base} cannot be loaded: {str(error).splitlines()[0]}",
-            do="name a directory or a reachable hub model with train.base",
+            do="name a whole directory or a reachable hub model",
         ) from error
 
 
@@ -129,21 +131,51 @@ def start_tokenizer(settings: "Settings", texts: Iterable[str]) -> Any:
 
 def start_model(settings: "Settings", tokenizer: Any) -> Any:
     """What training starts from, on the CPU: the base where one is named, else a tiny model."""
-    if settings.base is not None:
-        return load(settings.base, torch.device("cpu"))[0]
-    return tiny_model(tokenizer, settings.max_tokens, settings.seed)
+    if settings.base is None:
+        return tiny_model(tokenizer, settings.max_tokens, settings.seed)
+    adapted = adapting(settings)
+    is_half = settings.lora is not None and chosen_device(settings.device).type == "cuda"
+    model, _ = load(settings.base, torch.device("cpu"), torch.bfloat16 if is_half else torch.float32)
+    return adapted(model)
+
+
+def adapting(settings: "Settings") -> Callable[[Any], Any]:
+    """What puts new adapters into a model, whose own weights then stay as they are; without LoRA it does nothing.
+
+    Raises MissingExtraError.
+    """
+    if settings.lora is None:
+        return lambda model: model
+    try:
+        from curate.training.lora import adapt
+    except ImportError as error:
+        raise MissingExtraError("LoRA", "peft", "lora") from error
+    return partial(adapt, lora=settings.lora, seed=settings.seed)
+
+
+def is_adapted(model: Any) -> bool:
+    """Whether adapters were put into the model."""
+    return hasattr(model, "peft_config")
 
 
 def save(model: Any, tokenizer: Any, folder: Path, weights: dict[str, torch.Tensor] | None = None) -> None:
     """Write safetensors, configuration and tokenizer so that `load` and transformers read them back.
 
-    weights: those of a model in parts, whole; a tied one once.
+    weights: those of a model in parts, whole; a tied one once. Adapters are merged in the files, never in the model:
+    taking them out again would not give the same bits.
     """
     quiet()
     model.generation_config.eos_token_id = tokenizer.eos_token_id
     model.generation_config.pad_token_id = tokenizer.pad_token_id
     model.config.eos_token_id = tokenizer.eos_token_id
+    if is_adapted(model):
+        from curate.training.lora import merged
+
+        weights = merged(model, dict(model.named_parameters()) if weights is None else weights)
     model.save_pretrained(folder, state_dict=weights)
+    if is_adapted(model):
+        model.config.dtype = "float32"  # not that of the frozen weights
+        model.config.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
 
 

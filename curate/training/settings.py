@@ -6,6 +6,20 @@ from curate.training.templates import Template
 
 
 @dataclass(frozen=True, slots=True)
+class Lora:
+    """Adapters of `rank`, scaled by alpha / rank, beside the layers whose names end in one of `targets`; () is all.
+
+    base: what the adapter's own configuration is to name as its base.
+    """
+
+    rank: int
+    alpha: int
+    dropout: float
+    targets: tuple[str, ...] = ()
+    base: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Settings:
     """What training depends on.
 
@@ -30,6 +44,7 @@ class Settings:
     vocabulary_size: int = 2048
     activation_checkpointing: bool = False
     compile: bool = False
+    lora: Lora | None = None
 
 
 TINY = {
@@ -59,18 +74,19 @@ REFERENCE = {
 }
 """The reference training of the paper's code: 256 rows a step, 3 epochs, rows of at most 2048 tokens."""
 
-PRESETS = {
-    "tiny": {**TINY, "base": None},
-    "aligner-2b": {**REFERENCE, "base": "google/gemma-2b"},
-    "aligner-7b": {**REFERENCE, "base": "meta-llama/Llama-2-7b-hf"},
-    "aligner-13b": {**REFERENCE, "base": "meta-llama/Llama-2-13b-hf"},
+BASES = {
+    "tiny": None,
+    "aligner-2b": "google/gemma-2b",
+    "aligner-7b": "meta-llama/Llama-2-7b-hf",
+    "aligner-13b": "meta-llama/Llama-2-13b-hf",
 }
+"""Preset to the model that it starts from; `tiny` starts from scratch."""
 
 
 def settings(preset: str, template: Template, warmup_share: float, seed: int, device: str, **given: object) -> Settings:
     """The preset's settings, replaced by what is given and not None; `tokens_per_step` replaces rows a step."""
     given = {name: value for name, value in given.items() if value is not None}
-    values = {**PRESETS[preset], **given}
+    values = {**(TINY if preset == "tiny" else REFERENCE), "base": BASES[preset], **given}
     if "tokens_per_step" in given:
         values["rows_per_step"] = None
         values["tokens_per_batch"] = min(int(str(values["tokens_per_batch"])), int(str(given["tokens_per_step"])))

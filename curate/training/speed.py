@@ -28,32 +28,45 @@ PEAK_TFLOPS = {
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    """What one token costs a model: weights that multiply, per token of the body and per target in the head."""
+    """What one token costs a model: weights that multiply, per token of the body and per target in the head.
+
+    The frozen ones are those that LoRA leaves as they are.
+    """
 
     body: int
     head: int
     attention_width: int
     """Layers × query heads × head size."""
+    frozen_body: int = 0
+    frozen_head: int = 0
 
     def flops(self, step: Step) -> float:
         """Multiplications and additions of forward and backward pass, recomputation not counted.
 
         6 for each weight and token (PaLM, appendix B, arXiv 2204.02311) in the body, and in the head for each target;
-        attention 12 × width for each pair of tokens in a row (same source), halved, as half of the pairs are masked.
+        4 for a frozen weight, which has no gradient of its own but hands one down; attention 12 × width for each pair
+        of tokens in a row (same source), halved, as half of the pairs are masked.
         """
         lengths = [len(row.ids) for pack in step.packs for row in pack]
         pairs = sum(length * length for length in lengths) / 2
-        return 6.0 * (self.body * step.tokens + self.head * step.target_tokens) + 12.0 * self.attention_width * pairs
+        trained = 6.0 * (self.body * step.tokens + self.head * step.target_tokens)
+        frozen = 4.0 * (self.frozen_body * step.tokens + self.frozen_head * step.target_tokens)
+        return trained + frozen + 12.0 * self.attention_width * pairs
 
 
 def work_of(model: Any) -> Work:
     """Counted from the model's parameters; the look-up of input embeddings multiplies nothing."""
     embeddings, head = model.get_input_embeddings().weight, model.get_output_embeddings().weight
     loose = {id(embeddings), id(head)}
-    body = sum(parameter.numel() for parameter in model.parameters() if id(parameter) not in loose)
+    body, frozen = (
+        sum(one.numel() for one in model.parameters() if id(one) not in loose and one.requires_grad is is_trained)
+        for is_trained in (True, False)
+    )
+    heads = (head.numel(), 0) if head.requires_grad else (0, head.numel())
     config = model.config
     size = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
-    return Work(body, head.numel(), config.num_hidden_layers * config.num_attention_heads * size)
+    width = config.num_hidden_layers * config.num_attention_heads * size
+    return Work(body, heads[0], width, frozen, heads[1])
 
 
 def peak_flops(device: torch.device) -> float | None:

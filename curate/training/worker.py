@@ -42,10 +42,12 @@ def work(folder: Path) -> None:
     ranks = joined(device)
     base = made.settings.base or str(folder / job.START)
     tokenizer = models.load_tokenizer(base)
-    whole = models.load(base, torch.device("cpu"))[0] if ranks.is_first else None
-    model = sharded(whole, ranks, device, models.empty)
+    adapted = models.adapting(made.settings)
+    whole = adapted(models.load(base, torch.device("cpu"))[0]) if ranks.is_first else None
+    model = sharded(whole, ranks, device, lambda config: adapted(models.empty(config)))
     del whole
     job.do(made, model, tokenizer, tell if ranks.is_first else lambda _: None, ranks)
+    torch.distributed.barrier()
     torch.distributed.destroy_process_group()
 
 
@@ -65,4 +67,7 @@ def die_with_parent() -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main(Path(sys.argv[1])))
+    code = main(Path(sys.argv[1]))
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)  # gloo's threads may still run, and an orderly end beside them can abort

@@ -1,6 +1,8 @@
 """Content ids stay what they are: a change would make every stored table a stranger."""
 
-from curate.identity import content_id, content_ids, request_key
+import random
+
+from curate.identity import content_id, content_ids, folder_digest, request_key
 
 
 def test_ids_depend_on_kind_and_every_part():
@@ -37,3 +39,24 @@ def test_a_request_is_known_by_provider_model_body_and_sample():
 def test_ids_are_what_they_were_in_the_first_version():
     assert content_id("prompt", "Why is the sky blue?", []) == "4710dfcf3045f963cee5cd09d0fe0a0a"
     assert request_key("openai", "m", b"{}") == "b50b961d7ea858baaf54cd17d15fdc280e1b32c961168afeb113d3d84de4a591"
+
+
+def test_a_folder_is_known_by_names_sizes_and_bytes_spread_over_large_files(tmp_path):
+    weights, config = tmp_path / "model.safetensors", tmp_path / "config.json"
+    whole = random.Random(1).randbytes(5_000_000)
+    digests = set()
+    for content in (
+        whole,
+        b"?" + whole[1:],
+        whole[:-1] + b"?",
+        whole[:2_000_000] + bytes(50_000) + whole[2_050_000:],
+        whole + b"?",
+    ):
+        weights.write_bytes(content)
+        config.write_text("{}")
+        digests.add(folder_digest(tmp_path))
+    config.write_text("{ }")
+    digests.add(folder_digest(tmp_path))
+    config.rename(tmp_path / "other.json")
+    digests.add(folder_digest(tmp_path))
+    assert len(digests) == 7

@@ -64,10 +64,11 @@ def written(
 
 
 def _lines(table: dict[str, Any]) -> list[str]:
-    return [f"{name} = {_toml(value)}" for name, value in table.items()]
+    return [f"{name} = {toml(value)}" for name, value in table.items()]
 
 
-def _toml(value: Any) -> str:
+def toml(value: Any) -> str:
+    """A value as TOML spells it."""
     if isinstance(value, dict):
         return "{ " + ", ".join(_lines(value)) + " }"
     return json.dumps(value)

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from safetensors.torch import load_file
 
 from curate.config.model import Pipeline
@@ -20,7 +21,7 @@ from curate.store.run import RunStore
 from schemas.errors import StageError
 from tests.commands import LONGEST_S, until
 from tests.curate.stages.killing import command
-from tests.curate.stages.test_train_killed import steps_log, trained, untrained
+from tests.curate.stages.training import steps_log, trained, untrained
 
 SETTINGS = {"rows_per_step": 8, "tokens_per_step": None, "warmup_share": 0.5, "epochs": 3, "checkpoint_steps": 2}
 WORKER = "curate.training.worker"
@@ -135,3 +136,20 @@ def test_two_machines_train_together(finished, one, tmp_path):
     other = subprocess.run(words, check=False, capture_output=True, timeout=LONGEST_S)
     assert (first.ended(), other.returncode) == (0, 0), (first.err, other.stderr.decode())
     agree(one, pipeline)
+
+
+def test_two_processes_train_the_adapters_that_one_trains(finished, tmp_path):
+    base = str(RunStore(finished.workdir).file("train", "aligner"))
+    keys = {**SETTINGS, "epochs": 1, "base": base, "lr_peak": 0.02, "lora": {"rank": 4}}
+    one, two = (
+        untrained(finished, tmp_path / str(processes), **keys, processes=processes, device="cpu")
+        for processes in (1, 2)
+    )
+    for pipeline in (one, two):
+        trained(pipeline)
+    agree(one, two)
+    mine, theirs = (
+        load_file(RunStore(p.workdir).file("train", "adapter/adapter_model.safetensors")) for p in (one, two)
+    )
+    for name, weight in mine.items():
+        assert torch.allclose(theirs[name], weight, rtol=0, atol=1e-3), name

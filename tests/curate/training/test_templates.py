@@ -5,6 +5,7 @@ import torch
 
 from curate.store.run import RunStore
 from curate.training import aligner
+from curate.training import folder as folders
 from curate.training.templates import TEMPLATES, read_template
 from schemas.errors import ConfigError, StageError
 
@@ -74,7 +75,7 @@ def test_an_aligner_keeps_its_template_and_refuses_another(finished, tmp_path):
     made = aligner.load(str(folder), torch.device("cpu"))
     assert made.template == TEMPLATES["T1"]
     aligner.save(made, tmp_path, {"release": "1.0.0"})
-    path = tmp_path / aligner.FILE
+    path = tmp_path / folders.FILE
     assert '"release": "1.0.0"' in path.read_text()
     path.write_text(path.read_text().replace("more helpful and harmless", "shorter"))
     with pytest.raises(StageError, match="is not the one that the Aligner learned with"):
