@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from curate.training.speed import StepLog
 
 NAME = "train"
-VERSION = 3
+VERSION = 4
 MODEL, COPY_MODEL = "aligner", "copy"
 """Folders of the trained model, and of the model after the warm-up, which is the copy baseline of evaluation."""
 
@@ -66,6 +66,7 @@ def run(pipeline: Pipeline, store: RunStore, key: dict[str, Any], progress: Prog
 
         from curate.training import aligner, models
         from curate.training.checkpoints import Checkpoints, Every
+        from curate.training.curve_plot import plot
         from curate.training.speed import StepLog
     except ImportError as error:
         raise MissingExtraError("training", "torch and transformers", "train") from error
@@ -92,8 +93,9 @@ def run(pipeline: Pipeline, store: RunStore, key: dict[str, Any], progress: Prog
         last_loss = round(points[-1].loss, 4)
         told = {"base": settings.base, "seed": settings.seed, "last_loss": last_loss, **_release(store)}
         aligner.save(made, draft.file(f"{MODEL}/config.json").parent, told)
-        lines = "".join(json.dumps(asdict(point)) + "\n" for point in curve)
-        draft.file("curve.jsonl").write_text(lines, encoding="utf-8")
+        lines = [asdict(point) for point in curve]
+        draft.file("curve.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
+        draft.file("curve.svg").write_text(plot(lines, _title(config.preset, told)), encoding="utf-8")
         draft.write("rows", used(data))
         draft.write("verdicts", verdicts(data, settings.max_tokens))
         draft.publish(
@@ -198,3 +200,10 @@ def _release(store: RunStore) -> dict[str, Any]:
     """Which release the model learned from."""
     notes = store.published("release").notes
     return {"release": notes["version"]} if "version" in notes else {}
+
+
+def _title(preset: str, told: Mapping[str, Any]) -> str:
+    """Of the picture of the loss curve."""
+    release = f", release {told['release']}" if "release" in told else ""
+    base = f" from {told['base']}" if told["base"] else ""
+    return f"Aligner ({preset}{base}){release}"
