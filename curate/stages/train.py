@@ -161,10 +161,21 @@ def _trained(
     """Train both phases, or what is left of them, and give the whole curve."""
     from curate.training import aligner, loop
     from curate.training.checkpoints import read_weights
+    from curate.training.packing import steps_of
+    from curate.training.rehearsal import rehearse
 
     epochs = 1.0 if settings.base else settings.epochs
     phases = {WARMUP: (data.copies, epochs, data.held_out_copies), CORRECT: (data.rows, settings.epochs, data.held_out)}
     curve: list[Point | HeldOut] = []
+    left = {
+        phase: steps_of(rows, epochs, settings, phase)[checkpoints.steps(phase) :]
+        for phase, (rows, epochs, _) in phases.items()
+        if rows and checkpoints.finished(phase) is None
+    }
+    if any(left.values()):
+        highest = rehearse(made.model, [step for steps in left.values() for step in steps], settings)
+        if highest is not None:
+            progress.say(f"the largest packs fit: {highest / 2**30:.1f} GiB")
     for phase, (rows, epochs, held_out) in phases.items():
         if (finished := checkpoints.finished(phase)) is not None:
             read_weights(made.model, finished[0] / COPY_MODEL)

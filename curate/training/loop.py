@@ -10,6 +10,7 @@ import torch
 from curate.training.attention import rows_apart
 from curate.training.checkpoints import Checkpoints
 from curate.training.losses import row_losses, target_losses
+from curate.training.memory import enough_memory, in_words
 from curate.training.packing import Step, pack_of, steps_of
 from curate.training.settings import Settings
 from curate.training.speed import StepLog, Watch
@@ -102,7 +103,8 @@ def train(
                 f"train: the loss of step {number} ({phase}) is {loss}, its gradient {norm.item()}",
                 do="lower train.lr_peak",
             )
-        optimiser.step()
+        with enough_memory("the optimiser's state"):
+            optimiser.step()
         optimiser.zero_grad(set_to_none=True)
         curve.append(_point(phase, number, step, loss, lr, settings.tokens_per_batch))
         _log(aside, {**asdict(curve[-1]), **watch.figures(step)})
@@ -122,8 +124,9 @@ def accumulate(model: Any, step: Step, device: torch.device, body: Callable[...,
     total = torch.zeros((), device=device)
     with rows_apart(model):
         for pack in step.packs:
-            loss = target_losses(model, pack_of(pack, device), body).sum() / step.target_tokens
-            loss.backward()  # type: ignore[no-untyped-call]
+            with enough_memory(in_words(pack)):
+                loss = target_losses(model, pack_of(pack, device), body).sum() / step.target_tokens
+                loss.backward()  # type: ignore[no-untyped-call]
             total += loss.detach()
     return total.item()
 
