@@ -23,6 +23,7 @@ LIBRARIES = {
     "llm": ("openai", "anthropic", "aiohttp"),
     "embed": ("sentence-transformers", "torch"),
     "train": ("torch", "transformers", "tokenizers", "safetensors"),
+    "tensorboard": ("tensorboardX",),
     "serve": ("httpx2", "starlette", "uvicorn"),
     "hub": ("datasets", "pandas"),
     "label-studio": ("label-studio-sdk",),

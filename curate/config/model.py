@@ -167,6 +167,12 @@ class TrainConfig(Table):
     """Compute activations twice instead of keeping them: a third more time, far less memory. On but for `tiny`."""
     compile: bool | None = None
     """Compile the model with torch.compile; the first steps take minutes."""
+    evaluate_steps: int | None = Field(default=None, ge=1)
+    """Held-out loss and samples after every so many steps, not only after each epoch: 50 in the paper's presets."""
+    samples: int = Field(default=4, ge=0)
+    """Validation rows for which the Aligner writes its correction at each evaluation; 0 leaves that out."""
+    tensorboard: bool = False
+    """Also write event files for TensorBoard, into `train/tensorboard` of the working directory; needs tensorboardX."""
     checkpoint_minutes: float | None = Field(default=15.0, gt=0)
     """Minutes of training that a kill costs at most."""
     checkpoint_steps: int | None = Field(default=None, ge=1)

@@ -5,12 +5,12 @@ import os
 import shutil
 from collections.abc import Mapping, Sequence
 from contextlib import closing
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any
 
 from curate.config.model import Pipeline
 from curate.progress import Progress
-from curate.stages.train_rows import Data, Texts, data_of, used, verdicts
+from curate.stages.train_rows import Data, Texts, data_of, samples, used, verdicts
 from curate.store.atomic import remove_folder
 from curate.store.run import RunStore
 from curate.training.templates import Template, read_template
@@ -20,9 +20,8 @@ if TYPE_CHECKING:
     import polars as pl
 
     from curate.training.checkpoints import Checkpoints
-    from curate.training.loop import HeldOut, Point
+    from curate.training.loop import Aside, Line
     from curate.training.settings import Settings
-    from curate.training.speed import StepLog
 
 NAME = "train"
 VERSION = 4
@@ -30,15 +29,15 @@ MODEL, COPY_MODEL = "aligner", "copy"
 """Folders of the trained model, and of the model after the warm-up, which is the copy baseline of evaluation."""
 
 WARMUP, CORRECT = "warm-up", "correct"
-CHECKPOINTS, STEPS = "checkpoints", "steps.jsonl"
-"""What lies in the stage's folder while it is at work: where it can go on, and each step with its times."""
+CHECKPOINTS, STEPS, TENSORBOARD = "checkpoints", "steps.jsonl", "tensorboard"
+"""What lies in the stage's folder and is not published: where it can go on, and each step with its times, twice."""
 
-BESIDE = {"device", "checkpoint_minutes", "checkpoint_steps", "checkpoints_kept", "max_too_long_share"}
+BESIDE = {"device", "checkpoint_minutes", "checkpoint_steps", "checkpoints_kept", "max_too_long_share", "tensorboard"}
 """Settings that change no result."""
 
 GIVEN = {
     *("base", "epochs", "lr_peak", "rows_per_step", "tokens_per_step", "tokens_per_batch", "max_tokens"),
-    *("activation_checkpointing", "compile"),
+    *("activation_checkpointing", "compile", "evaluate_steps", "samples"),
 }
 
 
@@ -64,39 +63,48 @@ def run(pipeline: Pipeline, store: RunStore, key: dict[str, Any], progress: Prog
     try:
         import torch
 
-        from curate.training import aligner, models
+        from curate.training import aligner, loop, models
+        from curate.training.board import Board
         from curate.training.checkpoints import Checkpoints, Every
         from curate.training.curve_plot import plot
+        from curate.training.logs import EvaluationsSaid, Logs
+        from curate.training.samples import Sample, sampling_of
         from curate.training.speed import StepLog
     except ImportError as error:
         raise MissingExtraError("training", "torch and transformers", "train") from error
 
     config, settings = pipeline.config.train, settings_of(pipeline)
-    training, validation = (_texts(store, split, settings.template) for split in ("train", "validation"))
+    released = _released(store, "validation")
+    training, validation = (_texts(one, settings.template) for one in (_released(store, "train"), released))
     if not training.row_ids:
         raise StageError("the release holds no training rows", do="look at `curate status`: where did the rows go?")
     device = models.chosen_device(settings.device)
     if settings.base is None:
         torch.set_num_threads(1)  # at hidden size 64 more threads only wait for each other
     with store.draft(NAME, key, unit="triple", kept="rows") as draft:
+        boards = [Board(draft.home / TENSORBOARD)] if config.tensorboard else []
         progress.say(f"training on {device} from {settings.base or 'scratch'}, {len(training.row_ids):,} rows")
         model, tokenizer = models.start(settings, [*training.prompts, *training.corrections], device)
         data = data_of(tokenizer, training, validation, settings, config.max_too_long_share)
         every = Every(config.checkpoint_minutes, config.checkpoint_steps, config.checkpoints_kept)
         checkpoints = Checkpoints(draft.home / CHECKPOINTS, {**_flat(key), "rows": data.content()}, every)
         made = aligner.Aligner(model, tokenizer, settings.template)
-        with closing(StepLog(draft.home / STEPS)) as log:
-            curve = _trained(made, data, settings, checkpoints, log, progress)
+        answers = dict(released.select("triple_id", "answer").iter_rows())
+        sampling = sampling_of(made, data.held_out, data.held_out_copies, answers, settings)
+        with closing(Logs(StepLog(draft.home / STEPS), *boards, EvaluationsSaid(progress.say, answers))) as log:
+            aside = loop.Aside(checkpoints, log, sampling=sampling)
+            curve = _trained(made, data, settings, aside, checkpoints, progress)
         warm, _ = checkpoints.finished(WARMUP) or (draft.home, [])
         shutil.copytree(warm / COPY_MODEL, draft.scratch / COPY_MODEL, copy_function=_linked)
-        points = [point for point in curve if not hasattr(point, "held_out_loss")]
+        points = [line for line in curve if isinstance(line, loop.Point)]
         last_loss = round(points[-1].loss, 4)
         told = {"base": settings.base, "seed": settings.seed, "last_loss": last_loss, **_release(store)}
         aligner.save(made, draft.file(f"{MODEL}/config.json").parent, told)
-        lines = [asdict(point) for point in curve]
+        lines = [asdict(line) for line in curve if not isinstance(line, Sample)]
         draft.file("curve.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
         draft.file("curve.svg").write_text(plot(lines, _title(config.preset, told)), encoding="utf-8")
         draft.write("rows", used(data))
+        draft.write("samples", samples([line for line in curve if isinstance(line, Sample)], released))
         draft.write("verdicts", verdicts(data, settings.max_tokens))
         draft.publish(
             rows_in=len(training.row_ids),
@@ -146,18 +154,21 @@ def rendered(triples: "pl.DataFrame", template: Template) -> list[str]:
     ]
 
 
-def _texts(store: RunStore, split: str, template: Template) -> Texts:
+def _released(store: RunStore, split: str) -> "pl.DataFrame":
     """One split in the order of ids."""
     import polars as pl
 
-    triples = store.table("release", "triples").filter(pl.col("split") == split).sort("triple_id").collect()
+    return store.table("release", "triples").filter(pl.col("split") == split).sort("triple_id").collect()
+
+
+def _texts(triples: "pl.DataFrame", template: Template) -> Texts:
     answers, corrections = ([template.target(text) for text in triples[name]] for name in ("answer", "correction"))
     return Texts(triples["triple_id"].to_list(), rendered(triples, template), answers, corrections)
 
 
 def _trained(
-    made: Any, data: Data, settings: "Settings", checkpoints: "Checkpoints", log: "StepLog", progress: Progress
-) -> "Sequence[Point | HeldOut]":
+    made: Any, data: Data, settings: "Settings", aside: "Aside", checkpoints: "Checkpoints", progress: Progress
+) -> "Sequence[Line]":
     """Train both phases, or what is left of them, and give the whole curve."""
     from curate.training import aligner, loop
     from curate.training.checkpoints import read_weights
@@ -166,7 +177,7 @@ def _trained(
 
     epochs = 1.0 if settings.base else settings.epochs
     phases = {WARMUP: (data.copies, epochs, data.held_out_copies), CORRECT: (data.rows, settings.epochs, data.held_out)}
-    curve: list[Point | HeldOut] = []
+    curve: list[Line] = []
     left = {
         phase: steps_of(rows, epochs, settings, phase)[checkpoints.steps(phase) :]
         for phase, (rows, epochs, _) in phases.items()
@@ -179,15 +190,17 @@ def _trained(
     for phase, (rows, epochs, held_out) in phases.items():
         if (finished := checkpoints.finished(phase)) is not None:
             read_weights(made.model, finished[0] / COPY_MODEL)
-            curve += [loop.point_of(line) for line in finished[1]]
+            curve += [loop.line_of(line) for line in finished[1]]
             progress.say(f"{phase}: it is finished and was kept")
             continue
         if steps := checkpoints.steps(phase):
             progress.say(f"{phase}: going on after step {steps}")
-        aside = loop.Aside(checkpoints, log, held_out)
-        curve += loop.train(made.model, rows, epochs, settings, phase, progress.update, aside)
+        left.pop(phase, None)
+        later = sum(step.tokens for steps in left.values() for step in steps)
+        its = replace(aside, held_out=held_out, later_tokens=later)
+        curve += loop.train(made.model, rows, epochs, settings, phase, progress.update, its)
         if phase == WARMUP:
-            with checkpoints.finishing(phase, [asdict(point) for point in curve]) as folder:
+            with checkpoints.finishing(phase, [asdict(line) for line in curve]) as folder:
                 aligner.save(made, folder / COPY_MODEL)
     return curve
 

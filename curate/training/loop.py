@@ -12,8 +12,9 @@ from curate.training.checkpoints import Checkpoints
 from curate.training.losses import row_losses, target_losses
 from curate.training.memory import enough_memory, in_words
 from curate.training.packing import Step, pack_of, steps_of
+from curate.training.samples import Sample, Sampling
 from curate.training.settings import Settings
-from curate.training.speed import StepLog, Watch
+from curate.training.speed import Log, Watch, in_passing
 from curate.training.tokens import TokenRow
 from schemas.errors import StageError
 
@@ -37,7 +38,7 @@ class Point:
 
 @dataclass(frozen=True, slots=True)
 class HeldOut:
-    """Mean loss in nats per target token of rows that are not trained on, after the last step of an epoch."""
+    """Mean loss in nats per target token of rows that are not trained on, after a step."""
 
     phase: str
     step: int
@@ -47,13 +48,22 @@ class HeldOut:
     target_tokens: int
 
 
+Line = Point | HeldOut | Sample
+"""What a curve is made of."""
+
+
 @dataclass(frozen=True, slots=True)
 class Aside:
-    """What a run keeps beside the weights: checkpoints, the log of steps, rows for the loss at each epoch's end."""
+    """What a run keeps beside the weights: checkpoints, logs, rows for the loss and samples at each evaluation.
+
+    later_tokens: of the phases that come after, for the time that is left.
+    """
 
     checkpoints: Checkpoints | None = None
-    log: StepLog | None = None
+    log: Log | None = None
     held_out: Sequence[TokenRow] = ()
+    sampling: Sampling | None = None
+    later_tokens: int = 0
 
 
 def train(
@@ -64,7 +74,7 @@ def train(
     phase: str,
     say: Callable[[str], None],
     aside: Aside = Aside(),
-) -> list[Point | HeldOut]:
+) -> list[Line]:
     """Train in place and give the curve; where checkpoints hold a part of the phase, go on after it.
 
     Raises StageError at a loss or gradient that is not finite, before the weights take it.
@@ -82,13 +92,14 @@ def train(
         fused=device.type == "cuda",
     )
     done = 0
-    curve: list[Point | HeldOut] = []
+    curve: list[Line] = []
     if aside.checkpoints is not None:
         done, told = aside.checkpoints.resume(phase, model, optimiser)
-        curve = [point_of(line) for line in told]
+        curve = [line_of(line) for line in told]
     if done:
         _log(aside, {"event": "resumed", "phase": phase, "step": done})
-    watch = Watch(model, device, len(steps) - done)
+    held_out = next((line.held_out_loss for line in reversed(curve) if isinstance(line, HeldOut)), None)
+    watch = Watch(model, device, sum(step.tokens for step in steps[done:]) + aside.later_tokens)
     body = torch.compile(model.base_model, dynamic=True) if settings.compile else None
     model.train()
     checkpoint_activations(model, is_on=settings.activation_checkpointing)
@@ -107,14 +118,21 @@ def train(
             optimiser.step()
         optimiser.zero_grad(set_to_none=True)
         curve.append(_point(phase, number, step, loss, lr, settings.tokens_per_batch))
-        _log(aside, {**asdict(curve[-1]), **watch.figures(step)})
-        if step.is_last and aside.held_out:
-            curve.append(_held_out(model, aside.held_out, phase, number, step, settings))
-            _log(aside, asdict(curve[-1]))
+        figures = {**asdict(curve[-1]), **watch.figures(step)}
+        _log(aside, figures)
+        if aside.held_out and (step.is_last or (settings.evaluate_steps and number % settings.evaluate_steps == 0)):
+            with enough_memory("the rows that are held out"):
+                evaluated = _held_out(model, aside.held_out, phase, number, step, settings)
+                samples = aside.sampling.write(model, phase, number, step.epoch) if aside.sampling else []
+            curve += [evaluated, *samples]
+            for line in (asdict(evaluated), *map(asdict, samples)):
+                _log(aside, line)
+            held_out = evaluated.held_out_loss
             model.train()
         if aside.checkpoints is not None and aside.checkpoints.is_due(number) and number < len(steps):
             aside.checkpoints.save(phase, number, model, optimiser, [asdict(point) for point in curve])
-        say(f"{phase}: step {number} of {len(steps)}, loss {loss:.3f} nats/token, {watch.left()}")
+        watch.go_on()
+        say(in_passing(figures, len(steps), watch.left(), held_out))
     checkpoint_activations(model, is_on=False)
     return curve
 
@@ -131,8 +149,10 @@ def accumulate(model: Any, step: Step, device: torch.device, body: Callable[...,
     return total.item()
 
 
-def point_of(line: Mapping[str, Any]) -> Point | HeldOut:
+def line_of(line: Mapping[str, Any]) -> Line:
     """One line of a curve, read back."""
+    if "aligner_correction" in line:
+        return Sample(**line)
     return HeldOut(**line) if "held_out_loss" in line else Point(**line)
 
 

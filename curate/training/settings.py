@@ -30,6 +30,8 @@ class Settings:
     vocabulary_size: int = 2048
     activation_checkpointing: bool = False
     compile: bool = False
+    evaluate_steps: int | None = None
+    samples: int = 0
 
 
 TINY = {
@@ -56,6 +58,7 @@ REFERENCE = {
     "tokens_per_batch": 8192,
     "max_tokens": 2048,
     "activation_checkpointing": True,
+    "evaluate_steps": 50,
 }
 """The reference training of the paper's code: 256 rows a step, 3 epochs, rows of at most 2048 tokens."""
 
