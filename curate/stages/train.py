@@ -68,6 +68,7 @@ def run(pipeline: Pipeline, store: RunStore, key: dict[str, Any], progress: Prog
         from curate.training.checkpoints import Checkpoints, Every
         from curate.training.curve_plot import plot
         from curate.training.logs import EvaluationsSaid, Logs
+        from curate.training.memory import enough_memory
         from curate.training.samples import Sample, sampling_of
         from curate.training.speed import StepLog
     except ImportError as error:
@@ -84,7 +85,8 @@ def run(pipeline: Pipeline, store: RunStore, key: dict[str, Any], progress: Prog
     with store.draft(NAME, key, unit="triple", kept="rows") as draft:
         boards = [Board(draft.home / TENSORBOARD)] if config.tensorboard else []
         progress.say(f"training on {device} from {settings.base or 'scratch'}, {len(training.row_ids):,} rows")
-        model, tokenizer = models.start(settings, [*training.prompts, *training.corrections], device)
+        with enough_memory("the weights in float32"):
+            model, tokenizer = models.start(settings, [*training.prompts, *training.corrections], device)
         data = data_of(tokenizer, training, validation, settings, config.max_too_long_share)
         every = Every(config.checkpoint_minutes, config.checkpoint_steps, config.checkpoints_kept)
         checkpoints = Checkpoints(draft.home / CHECKPOINTS, {**_flat(key), "rows": data.content()}, every)

@@ -5,6 +5,7 @@ tensorboard --logdir runs/NAME/train/tensorboard
 
 import time
 from collections.abc import Mapping
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -62,8 +63,8 @@ class Board:
 
         folder = self._folder / phase
         folder.mkdir(parents=True, exist_ok=True)
-        number = len(list(folder.iterdir()))
-        writer = self._made_by.RecordWriter(str(folder / f"events.out.tfevents.{int(time.time()):010d}.{number:04d}"))
+        names = (folder / f"events.out.tfevents.{number:010d}" for number in count(len(list(folder.iterdir()))))
+        writer = self._made_by.RecordWriter(str(next(name for name in names if not name.exists())))
         begins = Event(step=step, session_log=SessionLog(status=SessionLog.START))
         for event in (Event(wall_time=time.time(), file_version="brain.Event:2"), begins):
             writer.write(event.SerializeToString())

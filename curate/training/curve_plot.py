@@ -220,6 +220,7 @@ def _short(rate: float) -> str:
 
 
 def _document(title: str, parts: Sequence[str]) -> str:
+    title = "".join(letter for letter in title if letter.isprintable())  # XML has no place for the others
     size = f'viewBox="0 0 {WIDTH} {HEIGHT}" width="{WIDTH}" height="{HEIGHT}"'
     head = [
         f'<svg xmlns="http://www.w3.org/2000/svg" {size} role="img">',
