@@ -15,7 +15,7 @@ MOMENTS = 2
 
 
 def rehearse(model: Any, steps: Sequence[Step], settings: Settings) -> int | None:
-    """Forward and backward passes of the pack with most tokens and of that with most targets; nothing stays of them.
+    """Forward and backward passes of the pack with most targets and of that with most tokens; nothing stays of them.
 
     Beside them lies all that the largest step would find: room for the optimiser's moments, and gradients where a step
     has several packs. Weights and random generators are as before. Returns the highest number of bytes on CUDA.
@@ -23,10 +23,11 @@ def rehearse(model: Any, steps: Sequence[Step], settings: Settings) -> int | Non
     """
     device = next(model.parameters()).device
     packs = [pack for step in steps for pack in step.packs]
-    largest = [
-        max(packs, key=lambda pack: sum(row.target_tokens for row in pack)),
-        max(packs, key=lambda pack: sum(len(row.ids) for row in pack)),
-    ]
+    by_targets = max(
+        packs, key=lambda pack: (sum(row.target_tokens for row in pack), sum(len(row.ids) for row in pack))
+    )
+    by_tokens = max(packs, key=lambda pack: (sum(len(row.ids) for row in pack), sum(row.target_tokens for row in pack)))
+    largest = [by_tokens] if by_targets is by_tokens else [by_targets, by_tokens]
     trained = [one for one in model.parameters() if one.requires_grad]
     model.train()
     checkpoint_activations(model, is_on=settings.activation_checkpointing)

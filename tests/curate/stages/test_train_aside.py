@@ -47,9 +47,10 @@ def test_the_largest_pack_of_all_phases_is_read_before_the_first_step(finished, 
     finally:
         hooked.remove()
     steps = [line["tokens"] for line in curve_of(pipeline) if "loss" in line]
-    assert [done for done, _ in read[:4]] == [0, 0, 0, 1]  # the third is step 1
-    assert read[1] == (0, max(steps))
-    assert [tokens for _, tokens in read[2:]] == steps
+    before = [tokens for done, tokens in read if not done][:-1]  # the last of these is that of step 1
+    assert max(steps) in before
+    assert len(before) <= 2
+    assert [tokens for _, tokens in read[len(before) :]] == steps
 
 
 def test_samples_are_what_the_aligner_writes_greedily_for_rows_to_change_and_to_leave(finished, tmp_path):
