@@ -3,14 +3,13 @@
 import json
 import os
 import shutil
-from collections.abc import Mapping, Sequence
-from contextlib import closing
-from dataclasses import asdict, replace
+from collections.abc import Mapping
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from curate.config.model import Pipeline
+from curate.config.model import Pipeline, TrainConfig
 from curate.progress import Progress
-from curate.stages.train_rows import Data, Texts, data_of, samples, used, verdicts
+from curate.stages.train_rows import Texts, data_of, samples, used, verdicts
 from curate.store.atomic import remove_folder
 from curate.store.run import RunStore
 from curate.training.templates import Template, read_template
@@ -18,9 +17,10 @@ from schemas.errors import MissingExtraError, StageError
 
 if TYPE_CHECKING:
     import polars as pl
+    import torch
 
-    from curate.training.checkpoints import Checkpoints
-    from curate.training.loop import Aside, Line
+    from curate.training.job import Job
+    from curate.training.launching import Processes
     from curate.training.settings import Settings
 
 NAME = "train"
@@ -29,11 +29,14 @@ MODEL, COPY_MODEL = "aligner", "copy"
 """Folders of the trained model, and of the model after the warm-up, which is the copy baseline of evaluation."""
 
 WARMUP, CORRECT = "warm-up", "correct"
-CHECKPOINTS, STEPS, TENSORBOARD = "checkpoints", "steps.jsonl", "tensorboard"
-"""What lies in the stage's folder and is not published: where it can go on, and each step with its times, twice."""
+CHECKPOINTS, JOB = "checkpoints", "job"
+"""What lies in the stage's folder while it is at work: where it can go on, and what several processes read."""
 
-BESIDE = {"device", "checkpoint_minutes", "checkpoint_steps", "checkpoints_kept", "max_too_long_share", "tensorboard"}
-"""Settings that change no result."""
+BESIDE = {
+    *("device", "processes", "machines", "rendezvous"),
+    *("checkpoint_minutes", "checkpoint_steps", "checkpoints_kept", "max_too_long_share", "tensorboard"),
+}
+"""Settings that change no result but for rounding."""
 
 GIVEN = {
     *("base", "epochs", "lr_peak", "rows_per_step", "tokens_per_step", "tokens_per_batch", "max_tokens"),
@@ -63,14 +66,13 @@ def run(pipeline: Pipeline, store: RunStore, key: dict[str, Any], progress: Prog
     try:
         import torch
 
-        from curate.training import aligner, loop, models
-        from curate.training.board import Board
-        from curate.training.checkpoints import Checkpoints, Every
+        from curate.training import aligner, models
+        from curate.training.board import require_board
+        from curate.training.checkpoints import Every
         from curate.training.curve_plot import plot
-        from curate.training.logs import EvaluationsSaid, Logs
-        from curate.training.memory import enough_memory
-        from curate.training.samples import Sample, sampling_of
-        from curate.training.speed import StepLog
+        from curate.training.job import Job, Phase
+        from curate.training.loop import Point
+        from curate.training.samples import Sample, shown
     except ImportError as error:
         raise MissingExtraError("training", "torch and transformers", "train") from error
 
@@ -83,25 +85,37 @@ def run(pipeline: Pipeline, store: RunStore, key: dict[str, Any], progress: Prog
     if settings.base is None:
         torch.set_num_threads(1)  # at hidden size 64 more threads only wait for each other
     with store.draft(NAME, key, unit="triple", kept="rows") as draft:
-        boards = [Board(draft.home / TENSORBOARD)] if config.tensorboard else []
-        progress.say(f"training on {device} from {settings.base or 'scratch'}, {len(training.row_ids):,} rows")
-        with enough_memory("the weights in float32"):
-            model, tokenizer = models.start(settings, [*training.prompts, *training.corrections], device)
+        if config.tensorboard:
+            require_board()
+        tokenizer = models.start_tokenizer(settings, [*training.prompts, *training.corrections])
         data = data_of(tokenizer, training, validation, settings, config.max_too_long_share)
-        every = Every(config.checkpoint_minutes, config.checkpoint_steps, config.checkpoints_kept)
-        checkpoints = Checkpoints(draft.home / CHECKPOINTS, {**_flat(key), "rows": data.content()}, every)
-        made = aligner.Aligner(model, tokenizer, settings.template)
+        epochs = 1.0 if settings.base else settings.epochs
         answers = dict(released.select("triple_id", "answer").iter_rows())
-        sampling = sampling_of(made, data.held_out, data.held_out_copies, answers, settings)
-        with closing(Logs(StepLog(draft.home / STEPS), *boards, EvaluationsSaid(progress.say, answers))) as log:
-            aside = loop.Aside(checkpoints, log, sampling=sampling)
-            curve = _trained(made, data, settings, aside, checkpoints, progress)
-        warm, _ = checkpoints.finished(WARMUP) or (draft.home, [])
-        shutil.copytree(warm / COPY_MODEL, draft.scratch / COPY_MODEL, copy_function=_linked)
-        points = [line for line in curve if isinstance(line, loop.Point)]
+        job = Job(
+            settings,
+            (
+                Phase(WARMUP, epochs, data.copies, data.held_out_copies),
+                Phase(CORRECT, settings.epochs, data.rows, data.held_out),
+            ),
+            {**_flat(key), "rows": data.content()},
+            Every(config.checkpoint_minutes, config.checkpoint_steps, config.checkpoints_kept),
+            draft.home,
+            shown(data.held_out, data.held_out_copies, answers, settings.samples, settings.max_tokens),
+            config.tensorboard,
+        )
+        processes = _processes(config, device)
+        progress.say(
+            f"training on {device}{processes} from {settings.base or 'scratch'}, {len(training.row_ids):,} rows"
+        )
+        _train(job, tokenizer, processes, device, progress)
+        curve = job.curve()
+        points = [line for line in curve if isinstance(line, Point)]
         last_loss = round(points[-1].loss, 4)
         told = {"base": settings.base, "seed": settings.seed, "last_loss": last_loss, **_release(store)}
-        aligner.save(made, draft.file(f"{MODEL}/config.json").parent, told)
+        for name, phase, more in ((COPY_MODEL, WARMUP, {}), (MODEL, CORRECT, told)):
+            folder = draft.file(f"{name}/{aligner.FILE}").parent
+            shutil.copytree(job.model(phase), folder, copy_function=_linked, dirs_exist_ok=True)
+            aligner.describe(folder, settings.template, more)
         lines = [asdict(line) for line in curve if not isinstance(line, Sample)]
         draft.file("curve.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
         draft.file("curve.svg").write_text(plot(lines, _title(config.preset, told)), encoding="utf-8")
@@ -112,7 +126,7 @@ def run(pipeline: Pipeline, store: RunStore, key: dict[str, Any], progress: Prog
             rows_in=len(training.row_ids),
             notes={
                 "steps": len(points),
-                "parameters": sum(parameter.numel() for parameter in model.parameters()),
+                "parameters": models.parameters_in(job.model(CORRECT)),
                 "last_loss": last_loss,
                 "warmup_rows": len(data.copies),
             },
@@ -168,43 +182,40 @@ def _texts(triples: "pl.DataFrame", template: Template) -> Texts:
     return Texts(triples["triple_id"].to_list(), rendered(triples, template), answers, corrections)
 
 
-def _trained(
-    made: Any, data: Data, settings: "Settings", aside: "Aside", checkpoints: "Checkpoints", progress: Progress
-) -> "Sequence[Line]":
-    """Train both phases, or what is left of them, and give the whole curve."""
-    from curate.training import aligner, loop
-    from curate.training.checkpoints import read_weights
-    from curate.training.packing import steps_of
-    from curate.training.rehearsal import rehearse
+def _processes(config: TrainConfig, device: "torch.device") -> "Processes":
+    """As configured; else one for each GPU that torch sees here, or one on the CPU."""
+    import torch
 
-    epochs = 1.0 if settings.base else settings.epochs
-    phases = {WARMUP: (data.copies, epochs, data.held_out_copies), CORRECT: (data.rows, settings.epochs, data.held_out)}
-    curve: list[Line] = []
-    left = {
-        phase: steps_of(rows, epochs, settings, phase)[checkpoints.steps(phase) :]
-        for phase, (rows, epochs, _) in phases.items()
-        if rows and checkpoints.finished(phase) is None
-    }
-    if any(left.values()):
-        highest = rehearse(made.model, [step for steps in left.values() for step in steps], settings)
-        if highest is not None:
-            progress.say(f"the largest packs fit: {highest / 2**30:.1f} GiB")
-    for phase, (rows, epochs, held_out) in phases.items():
-        if (finished := checkpoints.finished(phase)) is not None:
-            read_weights(made.model, finished[0] / COPY_MODEL)
-            curve += [loop.line_of(line) for line in finished[1]]
-            progress.say(f"{phase}: it is finished and was kept")
-            continue
-        if steps := checkpoints.steps(phase):
-            progress.say(f"{phase}: going on after step {steps}")
-        left.pop(phase, None)
-        later = sum(step.tokens for steps in left.values() for step in steps)
-        its = replace(aside, held_out=held_out, later_tokens=later)
-        curve += loop.train(made.model, rows, epochs, settings, phase, progress.update, its)
-        if phase == WARMUP:
-            with checkpoints.finishing(phase, [asdict(line) for line in curve]) as folder:
-                aligner.save(made, folder / COPY_MODEL)
-    return curve
+    from curate.training.launching import Processes
+
+    here = torch.cuda.device_count() if device.type == "cuda" else 1
+    return Processes(config.processes or here, config.machines, config.rendezvous)
+
+
+def _train(job: "Job", tokenizer: Any, processes: "Processes", device: "torch.device", progress: Progress) -> None:
+    """Train what is left of both phases, in this process or in several."""
+    from curate.training import job as jobs
+    from curate.training import models
+    from curate.training.launching import launch
+    from curate.training.memory import enough_memory
+
+    checkpoints = job.checkpoints()
+    for phase in job.phases:
+        if checkpoints.finished(phase.name) is not None:
+            progress.say(f"{phase.name}: it is finished and was kept")
+        elif steps := checkpoints.steps(phase.name):
+            progress.say(f"{phase.name}: going on after step {steps}")
+    if processes.count == 1:
+        with enough_memory("the weights in float32"):
+            model = models.start_model(job.settings, tokenizer).to(device)
+        jobs.do(job, model, tokenizer, jobs.Voice(progress.update, progress.say))
+        return
+    folder = job.home / JOB
+    jobs.write(job, folder)
+    if job.settings.base is None:
+        models.save(models.start_model(job.settings, tokenizer), tokenizer, folder / jobs.START)
+    launch(processes, folder, progress.say, progress.update)
+    remove_folder(folder)
 
 
 def _flat(key: Mapping[str, Any]) -> dict[str, Any]:

@@ -28,7 +28,12 @@ class Aligner:
 def save(aligner: Aligner, folder: Path, more: Mapping[str, Any] | None = None) -> None:
     """Write the folder. more: what else `aligner.json` is to tell, such as the release and metrics."""
     models.save(aligner.model, aligner.tokenizer, folder)
-    told = {"format": FORMAT, "template": aligner.template.told(), **(more or {})}
+    describe(folder, aligner.template, more)
+
+
+def describe(folder: Path, template: Template, more: Mapping[str, Any] | None = None) -> None:
+    """Make an Aligner of a folder with a model and a tokenizer: write `aligner.json`."""
+    told = {"format": FORMAT, "template": template.told(), **(more or {})}
     (folder / FILE).write_text(json.dumps(told, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 
 

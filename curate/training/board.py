@@ -24,18 +24,19 @@ TAGS = {
 """What a line calls it, and TensorBoard."""
 
 
-class Board:
-    """A log in TensorBoard's format. A run that goes on hides what an earlier one showed from its first step on.
+def require_board() -> None:
+    """Raises MissingExtraError without tensorboardX."""
+    try:
+        import tensorboardX  # noqa: F401
+    except ImportError as error:
+        raise MissingExtraError("train.tensorboard", "tensorboardX", "tensorboard") from error
 
-    Raises MissingExtraError without tensorboardX.
-    """
+
+class Board:
+    """A log in TensorBoard's format. A run that goes on hides what an earlier one showed from its first step on."""
 
     def __init__(self, folder: Path) -> None:
-        try:
-            import tensorboardX
-        except ImportError as error:
-            raise MissingExtraError("train.tensorboard", "tensorboardX", "tensorboard") from error
-        self._folder, self._made_by = folder, tensorboardX
+        self._folder = folder
         self._writers: dict[str, Any] = {}
 
     def write(self, values: Mapping[str, Any]) -> None:
@@ -59,12 +60,13 @@ class Board:
 
     def _started(self, phase: str, step: int) -> Any:
         """A new file, whose name comes after the earlier ones; it begins with the step from which they are hidden."""
+        from tensorboardX import RecordWriter
         from tensorboardX.proto.event_pb2 import Event, SessionLog
 
         folder = self._folder / phase
         folder.mkdir(parents=True, exist_ok=True)
         names = (folder / f"events.out.tfevents.{number:010d}" for number in count(len(list(folder.iterdir()))))
-        writer = self._made_by.RecordWriter(str(next(name for name in names if not name.exists())))
+        writer = RecordWriter(str(next(name for name in names if not name.exists())))
         begins = Event(step=step, session_log=SessionLog(status=SessionLog.START))
         for event in (Event(wall_time=time.time(), file_version="brain.Event:2"), begins):
             writer.write(event.SerializeToString())

@@ -1,13 +1,12 @@
 """Sample corrections while an Aligner learns: what it writes for the same few held-out rows at each evaluation."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from annotators.word_diff import word_diff
-from curate.training.aligner import Aligner
 from curate.training.drafting import write
-from curate.training.settings import Settings
+from curate.training.ranks import ALONE, Ranks
 from curate.training.templates import Template
 from curate.training.tokens import TokenRow
 from curate.training.writing import text_of
@@ -32,44 +31,42 @@ class Sample:
     has_ended: bool
 
 
-@dataclass(frozen=True)
-class Sampling:
+@dataclass(frozen=True, slots=True)
+class Shown:
     """What is asked at each evaluation. rows: those whose target is the answer. answers: of each row, by id."""
 
+    rows: Sequence[TokenRow] = ()
+    answers: Mapping[str, str] = field(default_factory=dict)
+    max_new_tokens: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Sampling:
+    """Who asks it, and how."""
+
+    shown: Shown
     tokenizer: Any
     template: Template
-    rows: Sequence[TokenRow]
-    answers: Mapping[str, str]
-    max_new_tokens: int
     tokens_per_batch: int
 
-    def write(self, model: Any, phase: str, step: int, epoch: int) -> list[Sample]:
+    def write(self, model: Any, phase: str, step: int, epoch: int, ranks: Ranks = ALONE) -> list[Sample]:
         """The samples in the order of their ids, greedily; the model is left in evaluation."""
-        batches = write(model, self.rows, self.max_new_tokens, self.tokens_per_batch) if self.rows else ()
+        if not self.shown.rows:
+            return []
+        batches = write(model, self.shown.rows, self.shown.max_new_tokens, self.tokens_per_batch, ranks)
         written = sorted((one for batch in batches for one in batch), key=lambda one: one.row_id)
-        texts = (text_of(self.tokenizer, one, self.template.target(self.answers[one.row_id])) for one in written)
+        drafts = (self.template.target(self.shown.answers[one.row_id]) for one in written)
+        texts = (text_of(self.tokenizer, one, draft) for one, draft in zip(written, drafts, strict=True))
         return [
             Sample(phase, step, epoch, one.row_id, self.template.written(text), one.has_ended)
             for one, text in zip(written, texts, strict=True)
         ]
 
 
-def sampling_of(
-    aligner: Aligner,
-    rows: Sequence[TokenRow],
-    copies: Sequence[TokenRow],
-    answers: Mapping[str, str],
-    settings: Settings,
-) -> Sampling:
-    """What a training asks. rows, copies: those held out, in both forms. answers: of all of them, by id."""
-    chosen, max_new_tokens = sampled(rows, copies, settings.samples, settings.max_tokens)
-    return Sampling(aligner.tokenizer, aligner.template, chosen, answers, max_new_tokens, settings.tokens_per_batch)
-
-
-def sampled(
-    rows: Sequence[TokenRow], copies: Sequence[TokenRow], count: int, max_tokens: int
-) -> tuple[list[TokenRow], int]:
-    """The copies of the rows that are shown, and how many tokens one may take.
+def shown(
+    rows: Sequence[TokenRow], copies: Sequence[TokenRow], answers: Mapping[str, str], count: int, max_tokens: int
+) -> Shown:
+    """So many of the rows that are held out, given in both forms.
 
     Half of them, or one more, are rows to change, the others rows to leave; first by id. Where there are too few
     of one kind, the other fills up. A model that only copies is thus seen to copy.
@@ -82,7 +79,7 @@ def sampled(
     from_changed = max(min(len(changed), (count + 1) // 2), count - len(same))
     chosen = sorted([*changed[:from_changed], *same[: count - from_changed]], key=lambda row: row.row_id)
     longest = max((max(one.target_tokens, targets[one.row_id].target_tokens) for one in chosen), default=0)
-    return chosen, min(longest + SPARE, max_tokens)
+    return Shown(chosen, {row.row_id: answers[row.row_id] for row in chosen}, min(longest + SPARE, max_tokens))
 
 
 def in_a_line(answer: str, correction: str) -> str:

@@ -100,10 +100,15 @@ class StepLog:
 
 
 class Watch:
-    """Measures the steps of one phase on one device. tokens: of all steps that are to come, later phases included."""
+    """Measures the steps of one phase. device: this process's; devices: all that share the work.
 
-    def __init__(self, model: Any, device: torch.device, tokens: int) -> None:
-        self._work, self._device, self._peak, self._left = work_of(model), device, peak_flops(device), tokens
+    tokens: of all steps that are to come, later phases included.
+    """
+
+    def __init__(self, model: Any, device: torch.device, tokens: int, devices: int = 1) -> None:
+        self._work, self._device, self._left = work_of(model), device, tokens
+        peak = peak_flops(device)
+        self._peak = None if peak is None else peak * devices
         self._started = self._last = time.perf_counter()
         self._done = 0
 

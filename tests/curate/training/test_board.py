@@ -4,7 +4,7 @@ import sys
 
 import pytest
 
-from curate.training.board import Board
+from curate.training.board import Board, require_board
 from schemas.errors import MissingExtraError
 from tests.curate.training.events import events, shown
 
@@ -49,7 +49,7 @@ def test_what_was_written_is_on_the_disk_without_a_close(tmp_path):
     board.close()
 
 
-def test_without_the_library_its_extra_is_named(tmp_path, monkeypatch):
+def test_without_the_library_its_extra_is_named(monkeypatch):
     monkeypatch.setitem(sys.modules, "tensorboardX", None)
     with pytest.raises(MissingExtraError, match='tensorboardX: install the "tensorboard" extra'):
-        Board(tmp_path)
+        require_board()

@@ -7,9 +7,11 @@ import pytest
 
 from curate.progress import Progress
 from curate.training.logs import EvaluationsSaid, Logs
-from curate.training.samples import SPARE, in_a_line, sampled
+from curate.training.samples import SPARE, in_a_line, shown
 from curate.training.speed import StepLog
 from curate.training.tokens import TokenRow
+
+ANSWERS = {one: f"answer {one}" for one in "abcdefghz"}
 
 
 def held_out(changed: str, same: str) -> tuple[list[TokenRow], list[TokenRow]]:
@@ -32,14 +34,15 @@ def held_out(changed: str, same: str) -> tuple[list[TokenRow], list[TokenRow]]:
     ],
 )
 def test_half_of_the_samples_are_rows_to_change_and_half_to_leave(changed, same, count, expected):
-    chosen, _ = sampled(*held_out(changed, same), count, 1024)
-    assert "".join(row.row_id for row in chosen) == expected
-    assert all(row.ids == [1, 1, 3, 2] for row in chosen)
+    chosen = shown(*held_out(changed, same), ANSWERS, count, 1024)
+    assert "".join(row.row_id for row in chosen.rows) == expected
+    assert all(row.ids == [1, 1, 3, 2] for row in chosen.rows)
+    assert chosen.answers == {one: ANSWERS[one] for one in expected}
 
 
 def test_a_sample_may_be_little_longer_than_its_row_and_no_longer_than_any_row():
-    assert sampled(*held_out("a", "b"), 2, 1024)[1] == 4 + SPARE
-    assert sampled(*held_out("a", "b"), 1, 30)[1] == 30
+    assert shown(*held_out("a", "b"), ANSWERS, 2, 1024).max_new_tokens == 4 + SPARE
+    assert shown(*held_out("a", "b"), ANSWERS, 1, 30).max_new_tokens == 30
 
 
 def test_a_change_is_read_in_passing():
