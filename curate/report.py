@@ -33,6 +33,7 @@ TABLES = {
     "recipes": ("annotate",),
     "triples": ("release",),
     "rows": ("train",),
+    "samples": ("train",),
     "corrected": ("evaluate",),
     "scores": ("filter", "annotate"),
 }

@@ -38,6 +38,7 @@ test_share = 0.3
 preset = "tiny"
 epochs = 1
 max_tokens = 256
+samples = 2
 
 [pipelines.small.evaluate]
 max_rows = 3

@@ -24,6 +24,7 @@ LIBRARIES = {
     "embed": ("sentence-transformers", "torch"),
     "train": ("torch", "transformers", "tokenizers", "safetensors"),
     "lora": ("peft",),
+    "tensorboard": ("tensorboardX",),
     "serve": ("httpx2", "starlette", "uvicorn"),
     "hub": ("datasets", "pandas"),
     "label-studio": ("label-studio-sdk",),

@@ -20,7 +20,7 @@ def command(
         typer.Argument(
             help="prompts, scores, preferences, answers, pairs, clusters, leaders, duplicates, near_misses, "
             "borderline, similarities, drops, corrections, candidates, annotators, agreement, waiting, recipes, "
-            "triples, rows, corrected, verdicts, failures."
+            "triples, rows, samples, corrected, verdicts, failures."
         ),
     ],
     where: Annotated[list[str] | None, typer.Option(help="column=value; may be given more than once.")] = None,
@@ -85,7 +85,7 @@ def _shown(row: dict[str, Any]) -> str:
     rest = {name: value for name, value in row.items() if name not in DIFFED and value not in (None, [])}
     if lines:
         row_id = next((name for name in ("triple_id", "correction_id", "pair_id", "preference_id") if name in rest), "")
-        keys = (row_id, "upstream_model", "model", "annotator", "reason", "split")
+        keys = (row_id, "upstream_model", "model", "annotator", "reason", "split", "phase", "step")
         shown = {name: rest[name] for name in keys if name in rest}
         return "\n".join(
             [*lines, "           " + visible("  ".join(f"{name} {value}" for name, value in shown.items()))]

@@ -176,6 +176,12 @@ class TrainConfig(Table):
     """Compile the model with torch.compile; the first steps take minutes."""
     lora: LoraConfig | None = None
     """Train small adapters beside the base's weights, such as `{ rank = 16 }`; without it all weights learn."""
+    evaluate_steps: int | None = Field(default=None, ge=1)
+    """Held-out loss and samples after every so many steps, not only after each epoch: 50 in the paper's presets."""
+    samples: int = Field(default=4, ge=0)
+    """Validation rows for which the Aligner writes its correction at each evaluation; 0 leaves that out."""
+    tensorboard: bool = False
+    """Also write event files for TensorBoard, into `train/tensorboard` of the working directory; needs tensorboardX."""
     checkpoint_minutes: float | None = Field(default=15.0, gt=0)
     """Minutes of training that a kill costs at most."""
     checkpoint_steps: int | None = Field(default=None, ge=1)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from curate.config.model import Pipeline, TrainConfig
 from curate.progress import Progress
-from curate.stages.train_rows import Texts, data_of, new_rows, used, verdicts
+from curate.stages.train_rows import Texts, data_of, new_rows, samples, used, verdicts
 from curate.stages.train_start import MODEL, Parent, Start, parent_of, start_of
 from curate.store.atomic import remove_folder
 from curate.store.run import RunStore
@@ -39,13 +39,13 @@ CHECKPOINTS, JOB = "checkpoints", "job"
 
 BESIDE = {
     *("device", "processes", "machines", "rendezvous"),
-    *("checkpoint_minutes", "checkpoint_steps", "checkpoints_kept", "max_too_long_share"),
+    *("checkpoint_minutes", "checkpoint_steps", "checkpoints_kept", "max_too_long_share", "tensorboard"),
 }
 """Settings that change no result but for rounding."""
 
 GIVEN = {
     *("epochs", "lr_peak", "rows_per_step", "tokens_per_step", "tokens_per_batch", "max_tokens"),
-    *("activation_checkpointing", "compile"),
+    *("activation_checkpointing", "compile", "evaluate_steps", "samples"),
 }
 
 
@@ -70,17 +70,24 @@ def run(pipeline: Pipeline, store: RunStore, key: dict[str, Any], progress: Prog
     """
     try:
         from curate.training import aligner, models
+        from curate.training.board import require_board
         from curate.training.checkpoints import Every
+        from curate.training.curve_plot import plot
         from curate.training.job import Job, Phase
+        from curate.training.loop import Point
+        from curate.training.samples import Sample, shown
     except ImportError as error:
         raise MissingExtraError("training", "torch and transformers", "train") from error
 
     config, start, settings = pipeline.config.train, start_of(pipeline), settings_of(pipeline)
-    released, validation = (_texts(store, split, settings.template) for split in ("train", "validation"))
+    held_out = _released(store, "validation")
+    released, validation = (_texts(one, settings.template) for one in (_released(store, "train"), held_out))
     if not released.row_ids:
         raise StageError("the release holds no training rows", do="look at `curate status`: where did the rows go?")
     device = models.chosen_device(settings.device)
     with store.draft(NAME, key, unit="triple", kept="rows") as draft:
+        if config.tensorboard:
+            require_board()
         parent = None if start.parent is None else parent_of(start.parent)
         learned = frozenset() if parent is None else parent.learned
         training = released if parent is None else _to_learn(released, parent, pipeline, start, progress)
@@ -88,6 +95,7 @@ def run(pipeline: Pipeline, store: RunStore, key: dict[str, Any], progress: Prog
         tokenizer = models.start_tokenizer(settings, [*training.prompts, *training.corrections])
         data = data_of(tokenizer, training, validation, settings, config.max_too_long_share)
         epochs = 1.0 if settings.base else settings.epochs
+        answers = dict(held_out.select("triple_id", "answer").iter_rows())
         job = Job(
             settings,
             (
@@ -97,12 +105,14 @@ def run(pipeline: Pipeline, store: RunStore, key: dict[str, Any], progress: Prog
             {**_flat(key), "rows": data.content()},
             Every(config.checkpoint_minutes, config.checkpoint_steps, config.checkpoints_kept),
             draft.home,
+            shown(data.held_out, data.held_out_copies, answers, settings.samples, settings.max_tokens),
+            config.tensorboard,
         )
         processes = _processes(config, device)
         progress.say(f"training on {device}{processes} from {start.name or 'scratch'}, {len(training.row_ids):,} rows")
         _train(job, tokenizer, processes, device, progress)
         curve = job.curve()
-        points = [point for point in curve if not hasattr(point, "held_out_loss")]
+        points = [line for line in curve if isinstance(line, Point)]
         last_loss = round(points[-1].loss, 4)
         told = {"base": start.name, "seed": settings.seed, "last_loss": last_loss, **_release(store)}
         if parent is not None:
@@ -114,9 +124,11 @@ def run(pipeline: Pipeline, store: RunStore, key: dict[str, Any], progress: Prog
             write_learned(learned.union(row.row_id for row in data.rows), draft.scratch / MODEL)
         if settings.lora is not None:
             shutil.copytree(job.adapter(CORRECT), draft.scratch / ADAPTER, copy_function=_linked)
-        lines = "".join(json.dumps(asdict(point)) + "\n" for point in curve)
-        draft.file("curve.jsonl").write_text(lines, encoding="utf-8")
+        lines = [asdict(line) for line in curve if not isinstance(line, Sample)]
+        draft.file("curve.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
+        draft.file("curve.svg").write_text(plot(lines, _title(config.preset, told)), encoding="utf-8")
         draft.write("rows", used(data))
+        draft.write("samples", samples([line for line in curve if isinstance(line, Sample)], held_out))
         left_out = set(released.row_ids).difference(training.row_ids)
         draft.write("verdicts", verdicts(data, settings.max_tokens, left_out))
         draft.publish(
@@ -169,11 +181,14 @@ def rendered(triples: "pl.DataFrame", template: Template) -> list[str]:
     ]
 
 
-def _texts(store: RunStore, split: str, template: Template) -> Texts:
+def _released(store: RunStore, split: str) -> "pl.DataFrame":
     """One split in the order of ids."""
     import polars as pl
 
-    triples = store.table("release", "triples").filter(pl.col("split") == split).sort("triple_id").collect()
+    return store.table("release", "triples").filter(pl.col("split") == split).sort("triple_id").collect()
+
+
+def _texts(triples: "pl.DataFrame", template: Template) -> Texts:
     answers, corrections = ([template.target(text) for text in triples[name]] for name in ("answer", "correction"))
     return Texts(triples["triple_id"].to_list(), rendered(triples, template), answers, corrections)
 
@@ -213,6 +228,7 @@ def _train(job: "Job", tokenizer: Any, processes: "Processes", device: "torch.de
     from curate.training import job as jobs
     from curate.training import models
     from curate.training.launching import launch
+    from curate.training.memory import enough_memory
 
     checkpoints = job.checkpoints()
     for phase in job.phases:
@@ -221,10 +237,12 @@ def _train(job: "Job", tokenizer: Any, processes: "Processes", device: "torch.de
         elif steps := checkpoints.steps(phase.name):
             progress.say(f"{phase.name}: going on after step {steps}")
     if processes.count == 1:
-        model = models.start_model(job.settings, tokenizer)
-        if sum(parameter.numel() for parameter in model.parameters()) < SMALL:
-            torch.set_num_threads(1)
-        jobs.do(job, model.to(device), tokenizer, progress.update)
+        with enough_memory("the weights in float32"):
+            model = models.start_model(job.settings, tokenizer)
+            if sum(parameter.numel() for parameter in model.parameters()) < SMALL:
+                torch.set_num_threads(1)
+            model = model.to(device)
+        jobs.do(job, model, tokenizer, jobs.Voice(progress.update, progress.say))
         return
     folder = job.home / JOB
     jobs.write(job, folder)
@@ -253,3 +271,10 @@ def _release(store: RunStore) -> dict[str, Any]:
     """Which release the model learned from."""
     notes = store.published("release").notes
     return {"release": notes["version"]} if "version" in notes else {}
+
+
+def _title(preset: str, told: Mapping[str, Any]) -> str:
+    """Of the picture of the loss curve."""
+    release = f", release {told['release']}" if "release" in told else ""
+    base = f" from {told['base']}" if told["base"] else ""
+    return f"Aligner ({preset}{base}){release}"

@@ -3,7 +3,7 @@
 import hashlib
 from array import array
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from schemas.errors import StageError
@@ -11,6 +11,7 @@ from schemas.errors import StageError
 if TYPE_CHECKING:
     import polars as pl
 
+    from curate.training.samples import Sample
     from curate.training.settings import Settings
     from curate.training.tokens import TokenRow
 
@@ -124,6 +125,17 @@ def _dropped(row_ids: list[str], rule: str, threshold: float | None, note: str) 
         pl.lit(None, pl.String).alias("twin_id"),
         pl.lit(note).alias("note"),
     )
+
+
+def samples(written: "Sequence[Sample]", triples: "pl.DataFrame") -> "pl.DataFrame":
+    """The table of what the Aligner wrote at each evaluation, beside the row as it was released."""
+    import polars as pl
+
+    types = {"phase": pl.String, "step": pl.Int64, "epoch": pl.Int64, "triple_id": pl.String}
+    schema = {**types, "aligner_correction": pl.String, "has_ended": pl.Boolean}
+    rows = pl.DataFrame([asdict(one) for one in written], schema=schema)
+    released = triples.select("triple_id", "question", "answer", "correction", "is_identity")
+    return rows.join(released, on="triple_id", how="left", validate="m:1", maintain_order="left")
 
 
 def _fitting(tokenizer: Any, texts: Texts, max_tokens: int) -> "tuple[list[TokenRow], list[TokenRow], set[str]]":

@@ -14,6 +14,7 @@ from typing import Any
 
 import torch
 
+from curate.training.ranks import ALONE, Ranks
 from curate.training.tokens import TokenRow
 
 CONTEXT = 8
@@ -35,8 +36,12 @@ class Written:
     passes: int
 
 
-def write(model: Any, rows: Sequence[TokenRow], max_new_tokens: int, tokens_per_batch: int) -> Iterator[list[Written]]:
+def write(
+    model: Any, rows: Sequence[TokenRow], max_new_tokens: int, tokens_per_batch: int, ranks: Ranks = ALONE
+) -> Iterator[list[Written]]:
     """Greedy corrections of rows whose target is the answer, batch by batch as they are done, short rows first.
+
+    Of several processes all write all rows, and take the tokens of the first, so that none waits for a pass in vain.
 
     max_new_tokens: EOS included; a row gets fewer where the model has no more positions.
     tokens_per_batch: padded tokens of a first pass; a row alone may be longer.
@@ -50,7 +55,7 @@ def write(model: Any, rows: Sequence[TokenRow], max_new_tokens: int, tokens_per_
         end = start + 1
         while end < len(works) and len(works[end].row.ids) * (end + 1 - start) <= tokens_per_batch:
             end += 1
-        _finish(model, works[start:end])
+        _finish(model, works[start:end], ranks)
         yield [work.result() for work in works[start:end]]
         start = end
 
@@ -130,7 +135,7 @@ class _Work:
 
 
 @torch.no_grad()
-def _finish(model: Any, works: Sequence[_Work]) -> None:
+def _finish(model: Any, works: Sequence[_Work], ranks: Ranks) -> None:
     """Write rows to their ends. Each goes on at its own pace; one that is done leaves the batch."""
     from transformers import DynamicCache
 
@@ -151,7 +156,7 @@ def _finish(model: Any, works: Sequence[_Work]) -> None:
                 use_cache=has_cache,
                 logits_to_keep=longest - first,
             ).logits
-        predicted = logits.argmax(dim=-1).tolist()
+        predicted = ranks.of_first(logits.argmax(dim=-1)).tolist()
         kept = [
             work.take(tokens[len(ids) - 1 - first : len(all_fed) - first], len(ids))
             for work, tokens, ids, all_fed in zip(works, predicted, unread, fed, strict=True)

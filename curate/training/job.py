@@ -9,6 +9,7 @@ Several read it from a folder, as they share no memory:
 
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import asdict, dataclass
 from itertools import islice
 from pathlib import Path
@@ -19,9 +20,14 @@ from safetensors.torch import load_file, save_file
 
 from curate.store.atomic import remove_folder
 from curate.training import models
+from curate.training.board import Board
 from curate.training.checkpoints import Checkpoints, Every, read_weights
-from curate.training.loop import Aside, HeldOut, Point, point_of, train
+from curate.training.logs import EvaluationsSaid, Logs
+from curate.training.loop import Aside, Line, line_of, train
+from curate.training.packing import steps_of
 from curate.training.ranks import ALONE, Ranks
+from curate.training.rehearsal import rehearse
+from curate.training.samples import Sampling, Shown
 from curate.training.settings import Lora, Settings
 from curate.training.sharding import gathered
 from curate.training.speed import StepLog
@@ -30,7 +36,15 @@ from curate.training.tokens import TokenRow
 
 JOB, ROWS, START = "job.json", "rows.safetensors", "start"
 MODEL, ADAPTER = "model", "adapter"
-CHECKPOINTS, STEPS = "checkpoints", "steps.jsonl"
+CHECKPOINTS, STEPS, BOARD = "checkpoints", "steps.jsonl", "tensorboard"
+
+
+@dataclass(frozen=True, slots=True)
+class Voice:
+    """Whom a training tells. say: how far it is, step by step; note: what must be seen."""
+
+    say: Callable[[str], None]
+    note: Callable[[str], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,22 +59,32 @@ class Phase:
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """All that a training is. home: the stage's folder. identity: what the result depends on, by name."""
+    """All that a training is. home: the stage's folder. identity: what the result depends on, by name.
+
+    shown: the rows whose corrections are sampled. has_board: event files for TensorBoard are written.
+    """
 
     settings: Settings
     phases: tuple[Phase, ...]
     identity: Mapping[str, Any]
     every: Every
     home: Path
+    shown: Shown
+    has_board: bool
 
     def checkpoints(self, ranks: Ranks = ALONE) -> Checkpoints:
         """Where the training can go on. Raises StageError where they are of another one."""
         return Checkpoints(self.home / CHECKPOINTS, self.identity, self.every, ranks)
 
-    def curve(self) -> list[Point | HeldOut]:
+    def curve(self) -> list[Line]:
         """Of a training that has ended: all phases."""
         finished = (self.checkpoints().finished(phase.name) for phase in self.phases)
-        return [point_of(line) for _, lines in filter(None, finished) for line in lines]
+        return [line_of(line) for _, lines in filter(None, finished) for line in lines]
+
+    def log(self, voice: Voice) -> Logs:
+        """Where its lines go as they happen."""
+        boards = [Board(self.home / BOARD)] if self.has_board else []
+        return Logs(StepLog(self.home / STEPS), *boards, EvaluationsSaid(voice.note, self.shown.answers))
 
     def model(self, phase: str) -> Path:
         """Of a phase that has ended: the folder of the model that it left, with its tokenizer."""
@@ -71,33 +95,40 @@ class Job:
         return self.home / CHECKPOINTS / phase / ADAPTER
 
 
-def do(job: Job, model: Any, tokenizer: Any, say: Callable[[str], None], ranks: Ranks = ALONE) -> None:
-    """Train what is left of each phase; each leaves its model and curve among the checkpoints.
-
-    say: told of each step. Raises StageError.
-    """
+def do(job: Job, model: Any, tokenizer: Any, voice: Voice, ranks: Ranks = ALONE) -> None:
+    """Train what is left of each phase; each leaves its model and curve among the checkpoints. Raises StageError."""
     checkpoints = job.checkpoints(ranks)
-    log = StepLog(job.home / STEPS) if ranks.is_first else None
-    for phase in job.phases:
-        if checkpoints.finished(phase.name) is not None:
-            _read_finished(job, model, phase.name)
-            continue
-        aside = Aside(checkpoints, log, phase.held_out)
-        curve = train(model, phase.rows, phase.epochs, job.settings, phase.name, say, aside, ranks)
-        weights = gathered(model, ranks)
-        if ranks.is_first:
-            with checkpoints.finishing(phase.name, [asdict(point) for point in curve]) as folder:
-                models.save(model, tokenizer, folder / MODEL, weights)
-                _save_adapter(job.settings.lora, model, weights, folder / ADAPTER)
-    if log is not None:
-        log.close()
+    left = {
+        phase.name: steps_of(phase.rows, phase.epochs, job.settings, phase.name, ranks.count)
+        for phase in job.phases
+        if checkpoints.finished(phase.name) is None
+    }
+    if steps := [step for name, own in left.items() for step in own[checkpoints.steps(name) :]]:
+        highest = rehearse(model, steps, job.settings, ranks)
+        if highest is not None:
+            voice.note(f"the largest packs fit: {highest / 2**30:.1f} GiB")
+    with closing(job.log(voice) if ranks.is_first else Logs()) as log:
+        sampling = Sampling(job.shown, tokenizer, job.settings.template, job.settings.tokens_per_batch)
+        for phase in job.phases:
+            if left.pop(phase.name, None) is None:
+                _read_finished(job, model, phase.name)
+                continue
+            later = sum(step.tokens for own in left.values() for step in own)
+            aside = Aside(checkpoints, log, phase.held_out, sampling, later)
+            curve = train(model, phase.rows, phase.epochs, job.settings, phase.name, voice.say, aside, ranks)
+            weights = gathered(model, ranks)
+            if ranks.is_first:
+                with checkpoints.finishing(phase.name, [asdict(line) for line in curve]) as folder:
+                    models.save(model, tokenizer, folder / MODEL, weights)
+                    _save_adapter(job.settings.lora, model, weights, folder / ADAPTER)
 
 
 def write(job: Job, folder: Path) -> None:
     """Write the job for the processes that are to do it."""
     remove_folder(folder)
     folder.mkdir(parents=True)
-    rows = [row for phase in job.phases for part in (phase.rows, phase.held_out) for row in part]
+    parts = [*(part for phase in job.phases for part in (phase.rows, phase.held_out)), job.shown.rows]
+    rows = [row for part in parts for row in part]
     save_file({"ids": torch.tensor([number for row in rows for number in row.ids], dtype=torch.int32)}, folder / ROWS)
     told = {
         "settings": asdict(job.settings),
@@ -108,6 +139,8 @@ def write(job: Job, folder: Path) -> None:
         "identity": job.identity,
         "every": asdict(job.every),
         "home": str(job.home.absolute()),
+        "shown": {**asdict(job.shown), "rows": _sizes(job.shown.rows)},
+        "has_board": job.has_board,
     }
     (folder / JOB).write_text(json.dumps(told), encoding="utf-8")
 
@@ -120,7 +153,9 @@ def read(folder: Path) -> Job:
         Phase(one["name"], one["epochs"], _rows(one["rows"], ids), _rows(one["held_out"], ids))
         for one in told["phases"]
     )
-    return Job(_settings(told["settings"]), phases, told["identity"], Every(**told["every"]), Path(told["home"]))
+    shown = Shown(**{**told["shown"], "rows": _rows(told["shown"]["rows"], ids)})
+    every, home = Every(**told["every"]), Path(told["home"])
+    return Job(_settings(told["settings"]), phases, told["identity"], every, home, shown, told["has_board"])
 
 
 def _read_finished(job: Job, model: Any, phase: str) -> None:

@@ -6,6 +6,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from curate.identity import content_id
 from curate.training.worker import ERROR, die_with_parent
@@ -55,10 +56,13 @@ def launch(processes: Processes, folder: Path, note: Callable[[str], None], say:
     with path.open("ab") as log, subprocess.Popen(own, stdout=subprocess.PIPE, stderr=log) as agent:  # noqa: S603 - our own words
         try:
             for line in agent.stdout or ():
-                if (told := _told(line)) is None:
-                    log.write(line)
-                else:
-                    say(told)
+                match _told(line):
+                    case str(text):
+                        say(text)
+                    case {"note": str(text)}:
+                        note(text)
+                    case _:
+                        log.write(line)
         except BaseException:
             agent.terminate()
             raise
@@ -66,12 +70,11 @@ def launch(processes: Processes, folder: Path, note: Callable[[str], None], say:
         raise _error(folder, path, agent.returncode)
 
 
-def _told(line: bytes) -> str | None:
+def _told(line: bytes) -> Any:
     try:
-        told = json.loads(line)
+        return json.loads(line)
     except ValueError:
         return None
-    return told if isinstance(told, str) else None
 
 
 def _error(folder: Path, log: Path, returncode: int) -> StageError:

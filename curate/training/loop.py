@@ -11,12 +11,14 @@ import torch
 from curate.training.attention import rows_apart
 from curate.training.checkpoints import Checkpoints
 from curate.training.losses import row_losses, target_losses
+from curate.training.memory import enough_memory, in_words
 from curate.training.models import layers_of
 from curate.training.packing import Step, pack_of, steps_of
 from curate.training.ranks import ALONE, Ranks
+from curate.training.samples import Sample, Sampling
 from curate.training.settings import Settings
 from curate.training.sharding import whole
-from curate.training.speed import StepLog, Watch
+from curate.training.speed import Log, Watch, in_passing
 from curate.training.tokens import TokenRow
 from schemas.errors import StageError
 
@@ -40,7 +42,7 @@ class Point:
 
 @dataclass(frozen=True, slots=True)
 class HeldOut:
-    """Mean loss in nats per target token of rows that are not trained on, after the last step of an epoch."""
+    """Mean loss in nats per target token of rows that are not trained on, after a step."""
 
     phase: str
     step: int
@@ -50,13 +52,22 @@ class HeldOut:
     target_tokens: int
 
 
+Line = Point | HeldOut | Sample
+"""What a curve is made of."""
+
+
 @dataclass(frozen=True, slots=True)
 class Aside:
-    """What a run keeps beside the weights: checkpoints, the log of steps, rows for the loss at each epoch's end."""
+    """What a run keeps beside the weights: checkpoints, logs, rows for the loss and samples at each evaluation.
+
+    later_tokens: of the phases that come after, for the time that is left.
+    """
 
     checkpoints: Checkpoints | None = None
-    log: StepLog | None = None
+    log: Log | None = None
     held_out: Sequence[TokenRow] = ()
+    sampling: Sampling | None = None
+    later_tokens: int = 0
 
 
 def train(
@@ -68,7 +79,7 @@ def train(
     say: Callable[[str], None],
     aside: Aside = Aside(),
     ranks: Ranks = ALONE,
-) -> list[Point | HeldOut]:
+) -> list[Line]:
     """Train in place and give the curve; where checkpoints hold a part of the phase, go on after it.
 
     What is drawn within a step depends on seed, phase, step and process alone, so no state of a generator is kept.
@@ -87,13 +98,14 @@ def train(
         fused=device.type == "cuda",
     )
     done = 0
-    curve: list[Point | HeldOut] = []
+    curve: list[Line] = []
     if aside.checkpoints is not None:
         done, told = aside.checkpoints.resume(phase, model, optimiser)
-        curve = [point_of(line) for line in told]
+        curve = [line_of(line) for line in told]
     if done:
         _log(aside, {"event": "resumed", "phase": phase, "step": done})
-    watch = Watch(model, device, len(steps) - done, ranks.count)
+    held_out_loss = next((line.held_out_loss for line in reversed(curve) if isinstance(line, HeldOut)), None)
+    watch = Watch(model, device, sum(step.tokens for step in steps[done:]) + aside.later_tokens, ranks.count)
     if settings.compile:
         for layer in layers_of(model):
             layer.compile(dynamic=True)
@@ -111,17 +123,25 @@ def train(
                 f"train: the loss of step {number} ({phase}) is {loss}, its gradient {norm}",
                 do="lower train.lr_peak",
             )
-        optimiser.step()
+        with enough_memory("the optimiser's state"):
+            optimiser.step()
         optimiser.zero_grad(set_to_none=True)
         curve.append(_point(phase, number, step, loss, lr, settings.tokens_per_batch))
-        _log(aside, {**asdict(curve[-1]), **watch.figures(step)})
-        if step.is_last and aside.held_out:
-            curve.append(HeldOut(phase, number, step.epoch, *held_out(model, aside.held_out, settings, ranks)))
-            _log(aside, asdict(curve[-1]))
+        figures = {**asdict(curve[-1]), **watch.figures(step)}
+        _log(aside, figures)
+        if aside.held_out and (step.is_last or (settings.evaluate_steps and number % settings.evaluate_steps == 0)):
+            with enough_memory("the rows that are held out"):
+                evaluated = HeldOut(phase, number, step.epoch, *held_out(model, aside.held_out, settings, ranks))
+                samples = aside.sampling.write(model, phase, number, step.epoch, ranks) if aside.sampling else []
+            curve += [evaluated, *samples]
+            for line in (asdict(evaluated), *map(asdict, samples)):
+                _log(aside, line)
+            held_out_loss = evaluated.held_out_loss
             model.train()
         if aside.checkpoints is not None and number < len(steps) and aside.checkpoints.is_due(number, device):
             aside.checkpoints.save(phase, number, model, optimiser, [asdict(point) for point in curve])
-        say(f"{phase}: step {number} of {len(steps)}, loss {loss:.3f} nats/token, {watch.left()}")
+        watch.go_on()
+        say(in_passing(figures, len(steps), watch.left(), held_out_loss))
     checkpoint_activations(model, is_on=False)
     for layer in layers_of(model):
         layer._compiled_call_impl = None
@@ -136,8 +156,9 @@ def accumulate(model: Any, step: Step, device: torch.device, ranks: Ranks = ALON
     total = torch.zeros((), device=device)
     with rows_apart(model):
         for pack, counts in ranks.share(step.packs):
-            loss = target_losses(model, pack_of(pack, device)).sum() * counts / step.target_tokens
-            (loss * ranks.count).backward()  # type: ignore[no-untyped-call]
+            with enough_memory(in_words(pack)):
+                loss = target_losses(model, pack_of(pack, device)).sum() * counts / step.target_tokens
+                (loss * ranks.count).backward()  # type: ignore[no-untyped-call]
             total += loss.detach()
     return ranks.total([total.item()], device)[0]
 
@@ -150,8 +171,10 @@ def held_out(model: Any, rows: Sequence[TokenRow], settings: Settings, ranks: Ra
     return loss / tokens, len(rows), round(tokens)
 
 
-def point_of(line: Mapping[str, Any]) -> Point | HeldOut:
+def line_of(line: Mapping[str, Any]) -> Line:
     """One line of a curve, read back."""
+    if "aligner_correction" in line:
+        return Sample(**line)
     return HeldOut(**line) if "held_out_loss" in line else Point(**line)
 
 

@@ -108,7 +108,7 @@ def steps_of(rows: Sequence[TokenRow], epochs: float, settings: Settings, phase:
     it a step is so many packed sequences as make `tokens_per_step`. processes: how many share the sequences of a step.
     """
     steps: list[Step] = []
-    for epoch in range(math.ceil(epochs)):
+    for epoch in range(math.ceil(epochs) if rows else 0):
         order = list(rows)
         random.Random(f"{settings.seed} {phase} {epoch}").shuffle(order)
         order = order[: max(1, round(len(order) * min(1.0, epochs - epoch)))]

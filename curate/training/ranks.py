@@ -39,6 +39,12 @@ class Ranks:
         dist.all_reduce(summed)
         return [float(value) for value in summed.tolist()]
 
+    def of_first(self, tensor: torch.Tensor) -> torch.Tensor:
+        """The first process's tensor in all of them."""
+        if self.count > 1:
+            dist.broadcast(tensor, 0)
+        return tensor
+
 
 ALONE = Ranks()
 

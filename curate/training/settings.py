@@ -45,6 +45,8 @@ class Settings:
     activation_checkpointing: bool = False
     compile: bool = False
     lora: Lora | None = None
+    evaluate_steps: int | None = None
+    samples: int = 0
 
 
 TINY = {
@@ -71,6 +73,7 @@ REFERENCE = {
     "tokens_per_batch": 8192,
     "max_tokens": 2048,
     "activation_checkpointing": True,
+    "evaluate_steps": 50,
 }
 """The reference training of the paper's code: 256 rows a step, 3 epochs, rows of at most 2048 tokens."""
 

@@ -2,12 +2,14 @@
 
 import json
 import os
+import resource
+import sys
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 
@@ -77,6 +79,16 @@ def peak_flops(device: torch.device) -> float | None:
     return next((tflops * 1e12 for known, tflops in PEAK_TFLOPS.items() if known in name), None)
 
 
+class Log(Protocol):
+    """Takes each line of a training as it happens."""
+
+    def write(self, values: Mapping[str, Any]) -> None:
+        """Take one line: a step with its figures, a held-out loss, a sample, or an event."""
+
+    def close(self) -> None:
+        """Take no more."""
+
+
 class StepLog:
     """`steps.jsonl` of a run, for people and plots: a line for each step as it happened; nothing of ours reads it."""
 
@@ -101,30 +113,62 @@ class StepLog:
 
 
 class Watch:
-    """Measures the steps of one phase. device: this process's; devices: all that share the work."""
+    """Measures the steps of one phase. device: this process's; devices: all that share the work.
 
-    def __init__(self, model: Any, device: torch.device, steps: int, devices: int = 1) -> None:
-        self._work, self._device, self._left = work_of(model), device, steps
+    tokens: of all steps that are to come, later phases included.
+    """
+
+    def __init__(self, model: Any, device: torch.device, tokens: int, devices: int = 1) -> None:
+        self._work, self._device, self._left = work_of(model), device, tokens
         peak = peak_flops(device)
         self._peak = None if peak is None else peak * devices
         self._started = self._last = time.perf_counter()
         self._done = 0
 
     def figures(self, step: Step) -> dict[str, float | None]:
-        """Of the step that has just ended: seconds, tokens/s, memory on CUDA, model FLOP utilisation (MFU)."""
-        now = time.perf_counter()
-        seconds, self._last = now - self._last, now
-        self._done, self._left = self._done + 1, self._left - 1
+        """Of the step that has just ended: seconds, tokens/s, memory, model FLOP utilisation (MFU).
+
+        peak_memory_bytes: on CUDA; peak_process_bytes: resident memory of the process elsewhere.
+        """
+        seconds = time.perf_counter() - self._last
+        self._done, self._left = self._done + step.tokens, self._left - step.tokens
         is_cuda = self._device.type == "cuda"
         mfu = None if self._peak is None else self._work.flops(step) / seconds / self._peak
         return {
             "seconds": round(seconds, 4),
             "tokens_per_s": round(step.tokens / seconds, 1),
             "peak_memory_bytes": torch.cuda.max_memory_allocated(self._device) if is_cuda else None,
+            "peak_process_bytes": None if is_cuda else _process_bytes(),
             "mfu": None if mfu is None else round(mfu, 4),
         }
 
+    def go_on(self) -> None:
+        """The next step begins: what was done since the last one ended, such as an evaluation, is not its time."""
+        self._last = time.perf_counter()
+
     def left(self) -> str:
-        """How long the steps that are left will take, at the mean speed so far."""
+        """How long the tokens that are left will take, at the mean speed so far, evaluations included."""
         seconds = round((self._last - self._started) / max(1, self._done) * self._left)
         return f"{seconds // 3600}:{seconds // 60 % 60:02d}:{seconds % 60:02d} left"
+
+
+def in_passing(figures: Mapping[str, Any], steps: int, left: str, held_out_loss: float | None) -> str:
+    """A step in one line, the most wanted first: a narrow terminal cuts its end."""
+    memory = figures["peak_memory_bytes"] or figures["peak_process_bytes"]
+    parts = [
+        f"{figures['phase']}: step {figures['step']:,} of {steps:,}",
+        left,
+        f"loss {figures['loss']:.3f}",
+        "" if held_out_loss is None else f"held out {held_out_loss:.3f}",
+        f"epoch {figures['epoch']}",
+        f"{figures['tokens_per_s']:,.0f} tokens/s",
+        f"packs {figures['fill']:.0%} full",
+        "" if figures["mfu"] is None else f"MFU {figures['mfu']:.0%}",
+        f"{memory / 2**30:.1f} GiB",
+    ]
+    return ", ".join(part for part in parts if part)
+
+
+def _process_bytes() -> int:
+    """The highest resident memory of this process; Linux counts it in KiB."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)

@@ -1,6 +1,7 @@
 """One of several processes that train together, as torchrun starts it: `-m curate.training.worker JOB_FOLDER`.
 
-The first one tells on stdout how far the training is, a JSON string a line. One that fails leaves `error.json`.
+The first one tells on stdout how far the training is, a JSON string a line, and what must be seen as `{"note": …}`.
+One that fails leaves `error.json`.
 """
 
 import ctypes
@@ -46,15 +47,20 @@ def work(folder: Path) -> None:
     whole = adapted(models.load(base, torch.device("cpu"))[0]) if ranks.is_first else None
     model = sharded(whole, ranks, device, lambda config: adapted(models.empty(config)))
     del whole
-    job.do(made, model, tokenizer, tell if ranks.is_first else lambda _: None, ranks)
+    voice = job.Voice(tell, lambda text: tell({"note": text})) if ranks.is_first else job.Voice(_hush, _hush)
+    job.do(made, model, tokenizer, voice, ranks)
     torch.distributed.barrier()
     torch.distributed.destroy_process_group()
 
 
-def tell(text: str) -> None:
-    """To the process that waits for the training."""
-    sys.stdout.write(json.dumps(text) + "\n")
+def tell(what: str | dict[str, str]) -> None:
+    """To the process that waits for the training: how far it is, or a note."""
+    sys.stdout.write(json.dumps(what) + "\n")
     sys.stdout.flush()
+
+
+def _hush(_: str) -> None:
+    pass
 
 
 def die_with_parent() -> None:

@@ -103,6 +103,7 @@ def test_status_as_text_tells_reasons_and_releases(config):
         ("similarities", {"what", "from", "count"}),
         ("scores", {"row_id", "letters.words"}),
         ("rows", {"triple_id", "target_tokens"}),
+        ("samples", {"triple_id", "phase", "step", "answer", "correction", "aligner_correction"}),
     ],
 )
 def test_show_gives_rows_of_every_table(config, table, columns):
@@ -121,6 +122,12 @@ def test_show_filters_by_column(config):
 
 def test_show_draws_a_word_diff(config):
     assert "{+ That is 3" in curate("show", "triples", "--changed", "-c", config).stdout
+
+
+def test_show_sets_what_the_aligner_wrote_beside_the_correction_at_each_evaluation(config):
+    shown = curate("show", "samples", "--where", "phase=correct", "-c", config).stdout
+    assert shown.count("\naligner    ") == 2
+    assert shown.count("  phase correct  step 1\n") == 2
 
 
 def test_show_leaves_out_what_a_terminal_obeys(tmp_path):

@@ -32,6 +32,11 @@ def curve(pipeline: Pipeline) -> list[dict[str, Any]]:
     return [json.loads(line) for line in text.splitlines()]
 
 
+def samples(pipeline: Pipeline) -> list[tuple[Any, ...]]:
+    """Whose corrections were written when; their texts may differ by rounding."""
+    return RunStore(pipeline.workdir).table("train", "samples").select("phase", "step", "triple_id").collect().rows()
+
+
 def weights(pipeline: Pipeline) -> dict[str, Any]:
     return load_file(RunStore(pipeline.workdir).file("train", "aligner/model.safetensors"))
 
@@ -66,6 +71,7 @@ def agree(one: Pipeline, other: Pipeline) -> None:
         kind = "loss" if "loss" in mine else "held_out_loss"
         assert theirs.pop(kind) == pytest.approx(mine.pop(kind), rel=1e-4)
         assert {**mine, "fill": 0} == {**theirs, "fill": 0}
+    assert samples(one) == samples(other)
     theirs = weights(other)
     for name, weight in weights(one).items():
         assert (theirs[name] - weight).abs().max() < 1e-3, name
@@ -135,6 +141,7 @@ def test_two_machines_train_together(finished, one, tmp_path):
     words = [sys.executable, "-m", "torch.distributed.run", *shlex.split(told[1])]
     other = subprocess.run(words, check=False, capture_output=True, timeout=LONGEST_S)
     assert (first.ended(), other.returncode) == (0, 0), (first.err, other.stderr.decode())
+    assert re.search(r"correct: after step [0-9]+ \(epoch 3\) the held-out loss is [0-9.]+ nats/token\n", first.err)
     agree(one, pipeline)
 
 

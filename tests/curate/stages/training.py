@@ -20,10 +20,11 @@ def untrained(finished: Pipeline, folder: Path, **settings: object) -> Pipeline:
     shutil.copytree(finished.folder, folder)
     for stage in ("train", "evaluate"):
         shutil.rmtree(folder / "runs" / "small" / stage)
-    keys = {"epochs": 2, "tokens_per_step": 256, "warmup_share": 0.5, "checkpoint_steps": 3, **settings}
+    keys = {"epochs": 2, "tokens_per_step": 256, "warmup_share": 0.5, "checkpoint_steps": 3}
+    keys |= {"evaluate_steps": 9, "samples": 1, **settings}
     config = folder / "pipelines.toml"
     more = "".join(f"{name} = {toml(value)}\n" for name, value in keys.items() if value is not None)
-    config.write_text(config.read_text().replace("epochs = 1\n", more))
+    config.write_text(config.read_text().replace("epochs = 1\n", more).replace("samples = 2\n", ""))
     return read_pipeline(config)
 
 

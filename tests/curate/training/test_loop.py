@@ -10,7 +10,7 @@ import torch
 from curate.training.loop import Aside, Point, train
 from curate.training.packing import Step
 from curate.training.settings import settings
-from curate.training.speed import StepLog, Work, peak_flops, work_of
+from curate.training.speed import StepLog, Watch, Work, in_passing, peak_flops, work_of
 from curate.training.templates import TEMPLATES
 from tests.curate.training import tiny
 
@@ -75,3 +75,34 @@ def test_input_embeddings_are_no_work_and_the_head_is():
     assert work.body == sum(one.numel() for one in model.parameters()) - 2 * work.head
     assert work.attention_width == 2 * 64
     assert peak_flops(torch.device("cpu")) is None
+
+
+def test_a_step_is_told_in_a_line_whose_first_words_matter_most():
+    step = {"phase": "correct", "step": 1200, "epoch": 2, "loss": 0.5, "fill": 0.971, "tokens_per_s": 27123.4}
+    on_cuda = {**step, "mfu": 0.456, "peak_memory_bytes": 61 * 2**30, "peak_process_bytes": None}
+    assert in_passing(on_cuda, 5880, "1:02:03 left", 0.6) == (
+        "correct: step 1,200 of 5,880, 1:02:03 left, loss 0.500, held out 0.600, epoch 2, 27,123 tokens/s, "
+        "packs 97% full, MFU 46%, 61.0 GiB"
+    )
+    on_cpu = {**step, "mfu": None, "peak_memory_bytes": None, "peak_process_bytes": 2**29}
+    assert in_passing(on_cpu, 5880, "0:00:09 left", None) == (
+        "correct: step 1,200 of 5,880, 0:00:09 left, loss 0.500, epoch 2, 27,123 tokens/s, packs 97% full, 0.5 GiB"
+    )
+
+
+def test_the_time_that_is_left_counts_the_phases_that_come_after():
+    step = Step([tiny.rows(4)], epoch=1, is_last=True)
+    alone, before = (Watch(tiny.model(), torch.device("cpu"), step.tokens + later) for later in (0, 10**12))
+    for watch in (alone, before):
+        watch.figures(step)
+        watch.go_on()
+    assert alone.left() == "0:00:00 left"
+    assert int(before.left().split(":")[0]) > 1
+
+
+def test_held_out_rows_are_measured_between_epochs_where_it_is_asked_for():
+    made = settings("aligner-2b", TEMPLATES["T1"], 0.2, 1, "cpu", rows_per_step=8, evaluate_steps=3)
+    lines = train(tiny.model(), tiny.rows(64), 1, made, "correct", lambda _: None, Aside(held_out=tiny.rows(5)))
+    assert [line.step for line in lines if not isinstance(line, Point)] == [3, 6, 8]
+    assert settings("aligner-7b", TEMPLATES["T1"], 0.2, 1, "cpu").evaluate_steps == 50
+    assert settings("tiny", TEMPLATES["T1"], 0.2, 1, "cpu").evaluate_steps is None
