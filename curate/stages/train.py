@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from curate.config.model import Pipeline
 from curate.progress import Progress
 from curate.stages.train_rows import Data, Texts, data_of, used, verdicts
+from curate.stages.train_told import told
 from curate.store.atomic import remove_folder
 from curate.store.run import RunStore
 from curate.training.templates import Template, read_template
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from curate.training.speed import StepLog
 
 NAME = "train"
-VERSION = 3
+VERSION = 4
 MODEL, COPY_MODEL = "aligner", "copy"
 """Folders of the trained model, and of the model after the warm-up, which is the copy baseline of evaluation."""
 
@@ -89,9 +90,8 @@ def run(pipeline: Pipeline, store: RunStore, key: dict[str, Any], progress: Prog
         warm, _ = checkpoints.finished(WARMUP) or (draft.home, [])
         shutil.copytree(warm / COPY_MODEL, draft.scratch / COPY_MODEL, copy_function=_linked)
         points = [point for point in curve if not hasattr(point, "held_out_loss")]
-        last_loss = round(points[-1].loss, 4)
-        told = {"base": settings.base, "seed": settings.seed, "last_loss": last_loss, **_release(store)}
-        aligner.save(made, draft.file(f"{MODEL}/config.json").parent, told)
+        parameters = sum(parameter.numel() for parameter in model.parameters())
+        aligner.publish(made, draft.file(f"{MODEL}/config.json").parent, told(store, settings, data, curve, parameters))
         lines = "".join(json.dumps(asdict(point)) + "\n" for point in curve)
         draft.file("curve.jsonl").write_text(lines, encoding="utf-8")
         draft.write("rows", used(data))
@@ -100,8 +100,8 @@ def run(pipeline: Pipeline, store: RunStore, key: dict[str, Any], progress: Prog
             rows_in=len(training.row_ids),
             notes={
                 "steps": len(points),
-                "parameters": sum(parameter.numel() for parameter in model.parameters()),
-                "last_loss": last_loss,
+                "parameters": parameters,
+                "last_loss": round(points[-1].loss, 4),
                 "warmup_rows": len(data.copies),
             },
         )
@@ -192,9 +192,3 @@ def _linked(source: str, target: str) -> str:
     except OSError:
         shutil.copyfile(source, target)
     return target
-
-
-def _release(store: RunStore) -> dict[str, Any]:
-    """Which release the model learned from."""
-    notes = store.published("release").notes
-    return {"release": notes["version"]} if "version" in notes else {}

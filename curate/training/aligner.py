@@ -1,4 +1,4 @@
-"""A trained Aligner as a folder: weights and tokenizer as transformers reads them, and `aligner.json` on how to ask."""
+"""A trained Aligner as a folder: weights and tokenizer as transformers reads them, how to ask it, its card."""
 
 import json
 from collections.abc import Mapping
@@ -9,6 +9,8 @@ from typing import Any
 import torch
 
 from curate.training import models
+from curate.training.card import card
+from curate.training.chat import chat_template
 from curate.training.templates import Template, template_of
 from schemas.errors import ConfigError, StageError
 
@@ -25,11 +27,20 @@ class Aligner:
     template: Template
 
 
-def save(aligner: Aligner, folder: Path, more: Mapping[str, Any] | None = None) -> None:
-    """Write the folder. more: what else `aligner.json` is to tell, such as the release and metrics."""
+def save(aligner: Aligner, folder: Path, more: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """Write the folder, the template as chat template, too; what `aligner.json` holds. more: what it tells beside."""
+    aligner.tokenizer.chat_template = chat_template(aligner.template, aligner.tokenizer)
     models.save(aligner.model, aligner.tokenizer, folder)
     told = {"format": FORMAT, "template": aligner.template.told(), **(more or {})}
     (folder / FILE).write_text(json.dumps(told, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    return told
+
+
+def publish(aligner: Aligner, folder: Path, more: Mapping[str, Any]) -> None:
+    """`save`, with a model card. more: release, settings and figures, as `card` names them."""
+    told = save(aligner, folder, more)
+    text = card(told, has_chat_template=aligner.tokenizer.chat_template is not None)
+    (folder / "README.md").write_text(text, encoding="utf-8")
 
 
 def load(folder: str, device: torch.device) -> Aligner:
