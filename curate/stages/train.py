@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from curate.config.model import Pipeline
 from curate.progress import Progress
 from curate.stages.train_rows import Data, Texts, data_of, used, verdicts
-from curate.stages.train_told import told
+from curate.stages.train_told import release_of, told
 from curate.store.atomic import remove_folder
 from curate.store.run import RunStore
 from curate.training.templates import Template, read_template
@@ -75,7 +75,7 @@ def run(pipeline: Pipeline, store: RunStore, key: dict[str, Any], progress: Prog
     training, validation = (_texts(store, split, settings.template) for split in ("train", "validation"))
     if not training.row_ids:
         raise StageError("the release holds no training rows", do="look at `curate status`: where did the rows go?")
-    device = models.chosen_device(settings.device)
+    release, device = release_of(store), models.chosen_device(settings.device)
     if settings.base is None:
         torch.set_num_threads(1)  # at hidden size 64 more threads only wait for each other
     with store.draft(NAME, key, unit="triple", kept="rows") as draft:
@@ -91,7 +91,9 @@ def run(pipeline: Pipeline, store: RunStore, key: dict[str, Any], progress: Prog
         shutil.copytree(warm / COPY_MODEL, draft.scratch / COPY_MODEL, copy_function=_linked)
         points = [point for point in curve if not hasattr(point, "held_out_loss")]
         parameters = sum(parameter.numel() for parameter in model.parameters())
-        aligner.publish(made, draft.file(f"{MODEL}/config.json").parent, told(store, settings, data, curve, parameters))
+        aligner.publish(
+            made, draft.file(f"{MODEL}/config.json").parent, told(release, settings, data, curve, parameters)
+        )
         lines = "".join(json.dumps(asdict(point)) + "\n" for point in curve)
         draft.file("curve.jsonl").write_text(lines, encoding="utf-8")
         draft.write("rows", used(data))

@@ -1,6 +1,6 @@
 """What a published Aligner tells of itself: release, settings and figures, nothing of times."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,31 +17,39 @@ NOT_TOLD = {"base", "template", "device"}
 """Settings that stand elsewhere in `aligner.json`, or change no result."""
 
 
+def release_of(store: RunStore) -> dict[str, Any]:
+    """The release whose rows are learned from."""
+    release = manifest_of(store.workdir / "releases" / str(store.published("release").notes["version"]))
+    return {key: release[key] for key in ("name", "version", "content_root", "rows", "splits")}
+
+
 def told(
-    store: RunStore, settings: "Settings", data: "Data", curve: "Sequence[Point | HeldOut]", parameters: int
+    release: Mapping[str, Any],
+    settings: "Settings",
+    data: "Data",
+    curve: "Sequence[Point | HeldOut]",
+    parameters: int,
 ) -> dict[str, Any]:
     """The rest of `aligner.json`, beside the template. Losses are means in nats per target token."""
-    release = manifest_of(store.workdir / "releases" / str(store.published("release").notes["version"]))
+    phases = {"warm-up": data.copies, "correct": data.rows}
     return {
         "base": settings.base,
         "is_local_base": settings.base is not None and Path(settings.base).exists(),
         "parameters": parameters,
-        "release": {key: release[key] for key in ("name", "version", "content_root", "rows", "splits")},
+        "release": dict(release),
         "settings": {one.name: getattr(settings, one.name) for one in fields(settings) if one.name not in NOT_TOLD},
         "too_long": len(data.too_long),
         "metrics": {
-            phase: _figures([point for point in curve if point.phase == phase], rows)
-            for phase, rows in (("warm-up", len(data.copies)), ("correct", len(data.rows)))
-            if rows
+            phase: {"rows": len(rows), **_figures([asdict(point) for point in curve if point.phase == phase])}
+            for phase, rows in phases.items()
+            if any(point.phase == phase for point in curve)
         },
     }
 
 
-def _figures(curve: "Sequence[Point | HeldOut]", rows: int) -> dict[str, Any]:
-    lines = [asdict(point) for point in curve]
+def _figures(lines: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     losses = [line["loss"] for line in lines if "loss" in line]
     return {
-        "rows": rows,
         "steps": len(losses),
         "last_loss": round(losses[-1], 4),
         "held_out_losses": [round(line["held_out_loss"], 4) for line in lines if "held_out_loss" in line],
