@@ -118,6 +118,7 @@ def published_hashes(workdir: Path) -> dict[str, str]:
         "ledger.sqlite-shm",
         "journal.jsonl",
         "steps.jsonl",
+        "processes.log",
         ".lock",
         ".labels.lock",
     }

@@ -20,8 +20,8 @@ def trained(device: str, epochs: float, count: int) -> tuple[Any, Any]:
     torch.set_num_threads(1)
     train = rows(count, SEEN, 1)
     tokenizer = models.train_tokenizer((_frame(text) for row in train for text in (row.prompt, row.correction)), 313)
-    model = models.tiny_model(tokenizer, LONGEST, seed=1).to(device)
-    made = settings("tiny", TEMPLATES["T1"], 0.0, 1, device, epochs=epochs, max_tokens=LONGEST)
+    model = models.tiny_model(tokenizer, LONGEST, seed=0).to(device)
+    made = settings("tiny", TEMPLATES["T1"], 0.0, 0, device, epochs=epochs, max_tokens=LONGEST)
     ids, prompts, targets = zip(*((row.row_id, row.prompt, row.correction) for row in train), strict=True)
     loop.train(model, token_rows(tokenizer, ids, prompts, targets), epochs, made, "correct", lambda _: None)
     return model, tokenizer

@@ -175,6 +175,18 @@ class TrainConfig(Table):
     """Newest checkpoints that are kept; each takes three times the model's float32 weights."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """Where the model is trained."""
+    processes: int | None = Field(default=None, ge=1)
+    """Processes of a machine that train together; one for each GPU that torch sees, or one on a CPU."""
+    machines: int = Field(default=1, ge=1)
+    """Machines that train together; the run says what to start on the others."""
+    rendezvous: str | None = None
+    """host:port of this machine, where several machines find each other."""
+
+    @model_validator(mode="after")
+    def _machines_find_each_other(self) -> Self:
+        if self.machines > 1 and self.rendezvous is None:
+            raise ValueError('machines need a place to find each other: give rendezvous = "host:port" of this machine')
+        return self
 
     @model_validator(mode="after")
     def _one_measure_of_steps(self) -> Self:

@@ -3,14 +3,13 @@
 import json
 import os
 import shutil
-from collections.abc import Mapping, Sequence
-from contextlib import closing
+from collections.abc import Mapping
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from curate.config.model import Pipeline
+from curate.config.model import Pipeline, TrainConfig
 from curate.progress import Progress
-from curate.stages.train_rows import Data, Texts, data_of, used, verdicts
+from curate.stages.train_rows import Texts, data_of, used, verdicts
 from curate.stages.train_told import release_of, told
 from curate.store.atomic import remove_folder
 from curate.store.run import RunStore
@@ -19,11 +18,11 @@ from schemas.errors import MissingExtraError, StageError
 
 if TYPE_CHECKING:
     import polars as pl
+    import torch
 
-    from curate.training.checkpoints import Checkpoints
-    from curate.training.loop import HeldOut, Point
+    from curate.training.job import Job
+    from curate.training.launching import Processes
     from curate.training.settings import Settings
-    from curate.training.speed import StepLog
 
 NAME = "train"
 VERSION = 4
@@ -31,11 +30,14 @@ MODEL, COPY_MODEL = "aligner", "copy"
 """Folders of the trained model, and of the model after the warm-up, which is the copy baseline of evaluation."""
 
 WARMUP, CORRECT = "warm-up", "correct"
-CHECKPOINTS, STEPS = "checkpoints", "steps.jsonl"
-"""What lies in the stage's folder while it is at work: where it can go on, and each step with its times."""
+CHECKPOINTS, JOB = "checkpoints", "job"
+"""What lies in the stage's folder while it is at work: where it can go on, and what several processes read."""
 
-BESIDE = {"device", "checkpoint_minutes", "checkpoint_steps", "checkpoints_kept", "max_too_long_share"}
-"""Settings that change no result."""
+BESIDE = {
+    *("device", "processes", "machines", "rendezvous"),
+    *("checkpoint_minutes", "checkpoint_steps", "checkpoints_kept", "max_too_long_share"),
+}
+"""Settings that change no result but for rounding."""
 
 GIVEN = {
     *("base", "epochs", "lr_peak", "rows_per_step", "tokens_per_step", "tokens_per_batch", "max_tokens"),
@@ -66,8 +68,8 @@ def run(pipeline: Pipeline, store: RunStore, key: dict[str, Any], progress: Prog
         import torch
 
         from curate.training import aligner, models
-        from curate.training.checkpoints import Checkpoints, Every
-        from curate.training.speed import StepLog
+        from curate.training.checkpoints import Every
+        from curate.training.job import Job, Phase
     except ImportError as error:
         raise MissingExtraError("training", "torch and transformers", "train") from error
 
@@ -79,21 +81,32 @@ def run(pipeline: Pipeline, store: RunStore, key: dict[str, Any], progress: Prog
     if settings.base is None:
         torch.set_num_threads(1)  # at hidden size 64 more threads only wait for each other
     with store.draft(NAME, key, unit="triple", kept="rows") as draft:
-        progress.say(f"training on {device} from {settings.base or 'scratch'}, {len(training.row_ids):,} rows")
-        model, tokenizer = models.start(settings, [*training.prompts, *training.corrections], device)
+        tokenizer = models.start_tokenizer(settings, [*training.prompts, *training.corrections])
         data = data_of(tokenizer, training, validation, settings, config.max_too_long_share)
-        every = Every(config.checkpoint_minutes, config.checkpoint_steps, config.checkpoints_kept)
-        checkpoints = Checkpoints(draft.home / CHECKPOINTS, {**_flat(key), "rows": data.content()}, every)
-        made = aligner.Aligner(model, tokenizer, settings.template)
-        with closing(StepLog(draft.home / STEPS)) as log:
-            curve = _trained(made, data, settings, checkpoints, log, progress)
-        warm, _ = checkpoints.finished(WARMUP) or (draft.home, [])
-        shutil.copytree(warm / COPY_MODEL, draft.scratch / COPY_MODEL, copy_function=_linked)
-        points = [point for point in curve if not hasattr(point, "held_out_loss")]
-        parameters = sum(parameter.numel() for parameter in model.parameters())
-        aligner.publish(
-            made, draft.file(f"{MODEL}/config.json").parent, told(release, settings, data, curve, parameters)
+        epochs = 1.0 if settings.base else settings.epochs
+        job = Job(
+            settings,
+            (
+                Phase(WARMUP, epochs, data.copies, data.held_out_copies),
+                Phase(CORRECT, settings.epochs, data.rows, data.held_out),
+            ),
+            {**_flat(key), "rows": data.content()},
+            Every(config.checkpoint_minutes, config.checkpoint_steps, config.checkpoints_kept),
+            draft.home,
         )
+        processes = _processes(config, device)
+        progress.say(
+            f"training on {device}{processes} from {settings.base or 'scratch'}, {len(training.row_ids):,} rows"
+        )
+        _train(job, tokenizer, processes, device, progress)
+        curve = job.curve()
+        points = [point for point in curve if not hasattr(point, "held_out_loss")]
+        parameters = models.parameters_in(job.model(CORRECT))
+        for name, phase in ((COPY_MODEL, WARMUP), (MODEL, CORRECT)):
+            folder = draft.file(f"{name}/{aligner.FILE}").parent
+            shutil.copytree(job.model(phase), folder, copy_function=_linked, dirs_exist_ok=True)
+        aligner.describe(draft.scratch / COPY_MODEL, settings.template)
+        aligner.publish(draft.scratch / MODEL, settings.template, told(release, settings, data, curve, parameters))
         lines = "".join(json.dumps(asdict(point)) + "\n" for point in curve)
         draft.file("curve.jsonl").write_text(lines, encoding="utf-8")
         draft.write("rows", used(data))
@@ -155,30 +168,37 @@ def _texts(store: RunStore, split: str, template: Template) -> Texts:
     return Texts(triples["triple_id"].to_list(), rendered(triples, template), answers, corrections)
 
 
-def _trained(
-    made: Any, data: Data, settings: "Settings", checkpoints: "Checkpoints", log: "StepLog", progress: Progress
-) -> "Sequence[Point | HeldOut]":
-    """Train both phases, or what is left of them, and give the whole curve."""
-    from curate.training import aligner, loop
-    from curate.training.checkpoints import read_weights
+def _processes(config: TrainConfig, device: "torch.device") -> "Processes":
+    """As configured; else one for each GPU that torch sees here, or one on the CPU."""
+    import torch
 
-    epochs = 1.0 if settings.base else settings.epochs
-    phases = {WARMUP: (data.copies, epochs, data.held_out_copies), CORRECT: (data.rows, settings.epochs, data.held_out)}
-    curve: list[Point | HeldOut] = []
-    for phase, (rows, epochs, held_out) in phases.items():
-        if (finished := checkpoints.finished(phase)) is not None:
-            read_weights(made.model, finished[0] / COPY_MODEL)
-            curve += [loop.point_of(line) for line in finished[1]]
-            progress.say(f"{phase}: it is finished and was kept")
-            continue
-        if steps := checkpoints.steps(phase):
-            progress.say(f"{phase}: going on after step {steps}")
-        aside = loop.Aside(checkpoints, log, held_out)
-        curve += loop.train(made.model, rows, epochs, settings, phase, progress.update, aside)
-        if phase == WARMUP:
-            with checkpoints.finishing(phase, [asdict(point) for point in curve]) as folder:
-                aligner.save(made, folder / COPY_MODEL)
-    return curve
+    from curate.training.launching import Processes
+
+    here = torch.cuda.device_count() if device.type == "cuda" else 1
+    return Processes(config.processes or here, config.machines, config.rendezvous)
+
+
+def _train(job: "Job", tokenizer: Any, processes: "Processes", device: "torch.device", progress: Progress) -> None:
+    """Train what is left of both phases, in this process or in several."""
+    from curate.training import job as jobs
+    from curate.training import models
+    from curate.training.launching import launch
+
+    checkpoints = job.checkpoints()
+    for phase in job.phases:
+        if checkpoints.finished(phase.name) is not None:
+            progress.say(f"{phase.name}: it is finished and was kept")
+        elif steps := checkpoints.steps(phase.name):
+            progress.say(f"{phase.name}: going on after step {steps}")
+    if processes.count == 1:
+        jobs.do(job, models.start_model(job.settings, tokenizer).to(device), tokenizer, progress.update)
+        return
+    folder = job.home / JOB
+    jobs.write(job, folder)
+    if job.settings.base is None:
+        models.save(models.start_model(job.settings, tokenizer), tokenizer, folder / jobs.START)
+    launch(processes, folder, progress.say, progress.update)
+    remove_folder(folder)
 
 
 def _flat(key: Mapping[str, Any]) -> dict[str, Any]:

@@ -27,19 +27,23 @@ class Aligner:
     template: Template
 
 
-def save(aligner: Aligner, folder: Path, more: Mapping[str, Any] | None = None) -> dict[str, Any]:
-    """Write the folder, the template as chat template, too; what `aligner.json` holds. more: what it tells beside."""
+def save(aligner: Aligner, folder: Path, more: Mapping[str, Any] | None = None) -> None:
+    """Write the folder, with the template as chat template. more: what else `aligner.json` is to tell."""
     aligner.tokenizer.chat_template = chat_template(aligner.template, aligner.tokenizer)
     models.save(aligner.model, aligner.tokenizer, folder)
-    told = {"format": FORMAT, "template": aligner.template.told(), **(more or {})}
+    describe(folder, aligner.template, more)
+
+
+def describe(folder: Path, template: Template, more: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """Make an Aligner of a folder with a model and a tokenizer: write `aligner.json`, and give what it holds."""
+    told = {"format": FORMAT, "template": template.told(), **(more or {})}
     (folder / FILE).write_text(json.dumps(told, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
     return told
 
 
-def publish(aligner: Aligner, folder: Path, more: Mapping[str, Any]) -> None:
-    """`save`, with a model card. more: release, settings and figures, as `card` names them."""
-    told = save(aligner, folder, more)
-    text = card(told, has_chat_template=aligner.tokenizer.chat_template is not None)
+def publish(folder: Path, template: Template, more: Mapping[str, Any]) -> None:
+    """`describe`, and a model card. more: base, release, settings and figures, as `card` names them."""
+    text = card(describe(folder, template, more), has_chat_template=(folder / "chat_template.jinja").exists())
     (folder / "README.md").write_text(text, encoding="utf-8")
 
 

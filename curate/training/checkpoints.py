@@ -1,28 +1,36 @@
 """Checkpoints of a training that is under way: whole folders with all that the next step depends on.
 
-    checkpoints/correct-00000120/     weights, optimiser (with the states of random generators), state.json
+    checkpoints/correct-00000120/     weights and optimiser in files of some gigabytes, state.json
     checkpoints/warm-up/              the model after the warm-up, and the curve so far
 
 A folder is written under another name, synced and renamed: one that is there is whole. `state.json` says what the
-training depends on; other data, another template or other settings are refused.
+training depends on; other data, another template or other settings are refused. Weights in parts (sharding.py) are
+gathered and written whole, one after the other, so a checkpoint does not depend on the number of processes.
 """
 
 import json
 import time
+from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors import safe_open
+from safetensors.torch import save_file
 
 from curate.store.atomic import publish_folder, remove_folder
+from curate.training.ranks import ALONE, Ranks
+from curate.training.sharding import alike, put, whole
 from schemas.errors import StageError
 
-STATE, WEIGHTS, OPTIMISER = "state.json", "weights.safetensors", "optimiser.safetensors"
+STATE, WEIGHTS, OPTIMISER = "state.json", "weights", "optimiser"
 SCRATCH = ".scratch"
+FILE_BYTES = 4 << 30
+"""Of tensors in one file: what is gathered in memory at once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,14 +46,15 @@ class Checkpoints:
     """The checkpoints of one training in one folder.
 
     identity: all that its result depends on, by name, as JSON holds it. Raises StageError, which lists what differs,
-    where the folder holds a training of another identity.
+    where the folder holds a training of another identity. Of several processes all must call what saves and `is_due`.
     """
 
-    def __init__(self, folder: Path, identity: Mapping[str, Any], every: Every) -> None:
-        self._folder, self._identity, self._every = folder, dict(identity), every
+    def __init__(self, folder: Path, identity: Mapping[str, Any], every: Every, ranks: Ranks = ALONE) -> None:
+        self._folder, self._identity, self._every, self._ranks = folder, dict(identity), every, ranks
         self._saved_at = time.monotonic()
         folder.mkdir(parents=True, exist_ok=True)
-        remove_folder(folder / SCRATCH)
+        if ranks.is_first:
+            remove_folder(folder / SCRATCH)
         for found in _whole(folder):
             self._check(found)
 
@@ -54,8 +63,8 @@ class Checkpoints:
         newest = self._newest(phase)
         if newest is None:
             return 0, []
-        read_weights(model, newest)
-        _set_optimiser(optimiser, load_file(newest / OPTIMISER))
+        read_weights(model, newest, f"{WEIGHTS}*")
+        _read_optimiser(optimiser, newest)
         state = _state(newest)
         return state["step"], state["curve"]
 
@@ -64,22 +73,31 @@ class Checkpoints:
         newest = self._newest(phase)
         return 0 if newest is None else int(_state(newest)["step"])
 
-    def is_due(self, step: int) -> bool:
-        """Whether the state after this step should be saved."""
+    def is_due(self, step: int, device: torch.device) -> bool:
+        """Whether the state after this step should be saved; the first process's clock decides for all."""
         every = self._every
+        if every.steps is not None and step % every.steps == 0:
+            return True
         is_time = every.minutes is not None and time.monotonic() - self._saved_at >= every.minutes * 60
-        return is_time or (every.steps is not None and step % every.steps == 0)
+        return self._ranks.total([float(is_time and self._ranks.is_first)], device) == [1.0]
 
     def save(
         self, phase: str, step: int, model: Any, optimiser: torch.optim.Optimizer, curve: Sequence[Mapping[str, Any]]
     ) -> None:
         """Save the state after a step of a phase, then remove the phase's older ones but for those that are kept."""
+        gathered = {
+            WEIGHTS: ((name, whole(one)) for name, one in model.named_parameters()),
+            OPTIMISER: _moments(optimiser),
+        }
+        self._saved_at = time.monotonic()
+        if not self._ranks.is_first:
+            deque(chain.from_iterable(gathered.values()), maxlen=0)
+            return
         with self._appearing(f"{phase}-{step:08d}", {"phase": phase, "step": step, "curve": list(curve)}) as scratch:
-            save_file({name: one.detach().contiguous() for name, one in model.named_parameters()}, scratch / WEIGHTS)
-            save_file(_optimiser_tensors(optimiser), scratch / OPTIMISER)
+            for kind, tensors in gathered.items():
+                _write(tensors, scratch, kind)
         for old in sorted(self._folder.glob(f"{phase}-[0-9]*"))[: -self._every.kept]:
             _remove(old)
-        self._saved_at = time.monotonic()
 
     def finished(self, phase: str) -> tuple[Path, list[dict[str, Any]]] | None:
         """The folder and the curve of a phase that came to its end."""
@@ -120,42 +138,52 @@ class Checkpoints:
             )
 
 
-def read_weights(model: Any, folder: Path) -> None:
+def read_weights(model: Any, folder: Path, pattern: str = "*") -> None:
     """Put the weights of all safetensors files in a folder into a model of the same make. Raises StageError."""
-    missing = {name for name, _ in model.named_parameters()}
-    for path in sorted(folder.glob("*.safetensors")):
-        if path.name != OPTIMISER:
-            tensors = load_file(path)
-            model.load_state_dict(tensors, strict=False)
-            missing -= tensors.keys()
+    parameters = dict(model.named_parameters())
+    missing = set(parameters)
+    with torch.no_grad():
+        for name, tensor in _read(folder, pattern):
+            if name in parameters:
+                put(parameters[name], tensor)
+                missing.discard(name)
     if missing:
         raise StageError(
             f"{folder} holds no {min(missing)}", do="start anew: curate run --stage train --again removes checkpoints"
         )
 
 
-def _optimiser_tensors(optimiser: torch.optim.Optimizer) -> dict[str, torch.Tensor]:
-    tensors = {
-        f"{number}.{name}": value.contiguous()
-        for number, values in optimiser.state_dict()["state"].items()
-        for name, value in values.items()
-    }
-    tensors["random"] = torch.get_rng_state()
-    if torch.cuda.is_available():
-        tensors["random.cuda"] = torch.cuda.get_rng_state()
-    return tensors
+def _moments(optimiser: torch.optim.Optimizer) -> Iterator[tuple[str, torch.Tensor]]:
+    for number, values in optimiser.state_dict()["state"].items():
+        yield from ((f"{number}.{name}", whole(value)) for name, value in values.items())
 
 
-def _set_optimiser(optimiser: torch.optim.Optimizer, tensors: dict[str, torch.Tensor]) -> None:
-    torch.set_rng_state(tensors.pop("random"))
-    if (cuda := tensors.pop("random.cuda", None)) is not None and torch.cuda.is_available():
-        torch.cuda.set_rng_state(cuda)
-    whole = optimiser.state_dict()
-    whole["state"] = {}
-    for name, value in tensors.items():
-        number, _, key = name.partition(".")
-        whole["state"].setdefault(int(number), {})[key] = value
-    optimiser.load_state_dict(whole)
+def _read_optimiser(optimiser: torch.optim.Optimizer, folder: Path) -> None:
+    parameters = [parameter for group in optimiser.param_groups for parameter in group["params"]]
+    state = optimiser.state_dict()
+    state["state"] = {}
+    for place, tensor in _read(folder, f"{OPTIMISER}*"):
+        number, _, name = place.partition(".")
+        state["state"].setdefault(int(number), {})[name] = alike(tensor, parameters[int(number)])
+    optimiser.load_state_dict(state)
+
+
+def _write(tensors: Iterator[tuple[str, torch.Tensor]], folder: Path, kind: str) -> None:
+    """Files of about FILE_BYTES, so that memory holds no more."""
+    number, part = 0, dict(islice(tensors, 1))
+    for name, tensor in tensors:
+        if sum(one.nbytes for one in part.values()) + tensor.nbytes > FILE_BYTES:
+            save_file(part, folder / f"{kind}-{number:05d}.safetensors")
+            number, part = number + 1, {}
+        part[name] = tensor
+    save_file(part, folder / f"{kind}-{number:05d}.safetensors")
+
+
+def _read(folder: Path, pattern: str) -> Iterator[tuple[str, torch.Tensor]]:
+    """Name and tensor, one at a time, of the files that `_write` or transformers wrote."""
+    for path in sorted(folder.glob(f"{pattern}.safetensors")):
+        with safe_open(path, "pt") as file:
+            yield from ((name, file.get_tensor(name)) for name in file.keys())  # noqa: SIM118 - it is no mapping
 
 
 def _whole(folder: Path) -> list[Path]:

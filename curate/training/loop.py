@@ -1,6 +1,7 @@
 """The training loop, written flat: summed token losses of packed rows, one optimiser step a `Step`, cosine schedule."""
 
 import math
+import random
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -10,8 +11,11 @@ import torch
 from curate.training.attention import rows_apart
 from curate.training.checkpoints import Checkpoints
 from curate.training.losses import row_losses, target_losses
+from curate.training.models import layers_of
 from curate.training.packing import Step, pack_of, steps_of
+from curate.training.ranks import ALONE, Ranks
 from curate.training.settings import Settings
+from curate.training.sharding import whole
 from curate.training.speed import StepLog, Watch
 from curate.training.tokens import TokenRow
 from schemas.errors import StageError
@@ -63,16 +67,18 @@ def train(
     phase: str,
     say: Callable[[str], None],
     aside: Aside = Aside(),
+    ranks: Ranks = ALONE,
 ) -> list[Point | HeldOut]:
     """Train in place and give the curve; where checkpoints hold a part of the phase, go on after it.
+
+    What is drawn within a step depends on seed, phase, step and process alone, so no state of a generator is kept.
 
     Raises StageError at a loss or gradient that is not finite, before the weights take it.
     """
     if not rows or epochs <= 0:
         return []
     device = next(model.parameters()).device
-    torch.manual_seed(settings.seed)
-    steps = steps_of(rows, epochs, settings, phase)
+    steps = steps_of(rows, epochs, settings, phase, ranks.count)
     optimiser = torch.optim.AdamW(
         model.parameters(),
         lr=settings.lr_peak,
@@ -87,19 +93,22 @@ def train(
         curve = [point_of(line) for line in told]
     if done:
         _log(aside, {"event": "resumed", "phase": phase, "step": done})
-    watch = Watch(model, device, len(steps) - done)
-    body = torch.compile(model.base_model, dynamic=True) if settings.compile else None
+    watch = Watch(model, device, len(steps) - done, ranks.count)
+    if settings.compile:
+        for layer in layers_of(model):
+            layer.compile(dynamic=True)
     model.train()
     checkpoint_activations(model, is_on=settings.activation_checkpointing)
     for number, step in enumerate(steps[done:], start=done + 1):
         lr = settings.lr_peak * schedule(number, len(steps), settings.lr_warmup_share)
         for group in optimiser.param_groups:
             group["lr"] = lr
-        loss = accumulate(model, step, device, body)
-        norm = torch.nn.utils.clip_grad_norm_(model.parameters(), CLIP_NORM)
-        if not math.isfinite(loss) or not torch.isfinite(norm):
+        torch.manual_seed(random.Random(f"{settings.seed} {phase} {number} {ranks.rank}").getrandbits(63))
+        loss = accumulate(model, step, device, ranks)
+        norm = whole(torch.nn.utils.clip_grad_norm_(model.parameters(), CLIP_NORM)).item()
+        if not math.isfinite(loss) or not math.isfinite(norm):
             raise StageError(
-                f"train: the loss of step {number} ({phase}) is {loss}, its gradient {norm.item()}",
+                f"train: the loss of step {number} ({phase}) is {loss}, its gradient {norm}",
                 do="lower train.lr_peak",
             )
         optimiser.step()
@@ -107,25 +116,38 @@ def train(
         curve.append(_point(phase, number, step, loss, lr, settings.tokens_per_batch))
         _log(aside, {**asdict(curve[-1]), **watch.figures(step)})
         if step.is_last and aside.held_out:
-            curve.append(_held_out(model, aside.held_out, phase, number, step, settings))
+            curve.append(HeldOut(phase, number, step.epoch, *held_out(model, aside.held_out, settings, ranks)))
             _log(aside, asdict(curve[-1]))
             model.train()
-        if aside.checkpoints is not None and aside.checkpoints.is_due(number) and number < len(steps):
+        if aside.checkpoints is not None and number < len(steps) and aside.checkpoints.is_due(number, device):
             aside.checkpoints.save(phase, number, model, optimiser, [asdict(point) for point in curve])
         say(f"{phase}: step {number} of {len(steps)}, loss {loss:.3f} nats/token, {watch.left()}")
     checkpoint_activations(model, is_on=False)
+    for layer in layers_of(model):
+        layer._compiled_call_impl = None
     return curve
 
 
-def accumulate(model: Any, step: Step, device: torch.device, body: Callable[..., Any] | None = None) -> float:
-    """Add the gradients of a step to the model's; the mean loss over all target tokens of the step, in nats."""
+def accumulate(model: Any, step: Step, device: torch.device, ranks: Ranks = ALONE) -> float:
+    """Add the gradients of a step to the model's; the mean loss over all target tokens of the step, in nats.
+
+    FSDP takes the mean of all processes' gradients, so each process's loss is taken that many times.
+    """
     total = torch.zeros((), device=device)
     with rows_apart(model):
-        for pack in step.packs:
-            loss = target_losses(model, pack_of(pack, device), body).sum() / step.target_tokens
-            loss.backward()  # type: ignore[no-untyped-call]
+        for pack, counts in ranks.share(step.packs):
+            loss = target_losses(model, pack_of(pack, device)).sum() * counts / step.target_tokens
+            (loss * ranks.count).backward()  # type: ignore[no-untyped-call]
             total += loss.detach()
-    return total.item()
+    return ranks.total([total.item()], device)[0]
+
+
+def held_out(model: Any, rows: Sequence[TokenRow], settings: Settings, ranks: Ranks) -> tuple[float, int, int]:
+    """Mean loss in nats per target token, rows and target tokens."""
+    own = row_losses(model, rows, settings.tokens_per_batch, ranks).values()
+    sums = [sum(loss for loss, _ in own), float(sum(tokens for _, tokens in own))]
+    loss, tokens = ranks.total(sums, next(model.parameters()).device)
+    return loss / tokens, len(rows), round(tokens)
 
 
 def point_of(line: Mapping[str, Any]) -> Point | HeldOut:
@@ -146,12 +168,6 @@ def _point(phase: str, number: int, step: Step, loss: float, lr: float, tokens_p
     rows = sum(len(pack) for pack in step.packs)
     fill = round(step.tokens / room, 4)
     return Point(phase, number, step.epoch, loss, lr, rows, step.tokens, step.target_tokens, fill)
-
-
-def _held_out(model: Any, rows: Sequence[TokenRow], phase: str, number: int, step: Step, settings: Settings) -> HeldOut:
-    losses = row_losses(model, rows, settings.tokens_per_batch).values()
-    tokens = sum(count for _, count in losses)
-    return HeldOut(phase, number, step.epoch, sum(loss for loss, _ in losses) / tokens, len(rows), tokens)
 
 
 def _log(aside: Aside, values: Mapping[str, Any]) -> None:

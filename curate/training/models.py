@@ -1,6 +1,8 @@
 """The model and the tokenizer: a tiny Llama from scratch, or a pretrained base; saving and loading both."""
 
-from collections.abc import Iterable
+import math
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -69,6 +71,11 @@ def tiny_model(tokenizer: Any, max_tokens: int, seed: int) -> Any:
     return LlamaForCausalLM(config)
 
 
+def layers_of(model: Any) -> list[Any]:
+    """The decoder layers: what transformers says that no device may split."""
+    return [module for module in model.modules() if type(module).__name__ in model._no_split_modules]
+
+
 def quiet() -> None:
     """No progress bars of transformers: ours say how far the work is."""
     from transformers.utils import logging
@@ -78,36 +85,66 @@ def quiet() -> None:
 
 def load(base: str, device: torch.device) -> tuple[Any, Any]:
     """Model (fp32 masters; CUDA computes in bf16) and tokenizer of a hub name or directory. Raises StageError."""
-    from transformers import AutoModelForCausalLM, AutoTokenizer
+    from transformers import AutoModelForCausalLM
 
-    quiet()
-    try:
-        tokenizer = AutoTokenizer.from_pretrained(base)
+    tokenizer = load_tokenizer(base)
+    with _loading(base):
         model = AutoModelForCausalLM.from_pretrained(base, dtype=torch.float32)
-    except (OSError, ValueError) as error:
-        raise StageError(
-            f"the model {base} cannot be loaded: {str(error).splitlines()[0]}",
-            do="name a directory or a reachable hub model with train.base",
-        ) from error
-    if tokenizer.pad_token_id is None or tokenizer.pad_token_id == tokenizer.eos_token_id:
-        tokenizer.add_special_tokens({"pad_token": PAD})
+    if len(tokenizer) > model.get_input_embeddings().num_embeddings:
         model.resize_token_embeddings(len(tokenizer), mean_resizing=False)
     model.config.pad_token_id = tokenizer.pad_token_id
     return model.to(device), tokenizer
 
 
-def start(settings: "Settings", texts: Iterable[str], device: torch.device) -> tuple[Any, Any]:
-    """What training starts from: the base where one is named, else a tiny model and a tokenizer made for `texts`."""
+def load_tokenizer(base: str) -> Any:
+    """The tokenizer of a hub name or directory, with a padding token of its own. Raises StageError."""
+    from transformers import AutoTokenizer
+
+    quiet()
+    with _loading(base):
+        tokenizer = AutoTokenizer.from_pretrained(base)
+    if tokenizer.pad_token_id is None or tokenizer.pad_token_id == tokenizer.eos_token_id:
+        tokenizer.add_special_tokens({"pad_token": PAD})
+    return tokenizer
+
+
+def empty(config: Any) -> Any:
+    """A model of a configuration in float32, its weights of no meaning."""
+    from transformers import AutoModelForCausalLM
+
+    return AutoModelForCausalLM.from_config(config, dtype=torch.float32)
+
+
+@contextmanager
+def _loading(base: str) -> Iterator[None]:
+    try:
+        yield
+    except (OSError, ValueError) as error:
+        raise StageError(
+            f"the model {base} cannot be loaded: {str(error).splitlines()[0]}",
+            do="name a directory or a reachable hub model with train.base",
+        ) from error
+
+
+def start_tokenizer(settings: "Settings", texts: Iterable[str]) -> Any:
+    """The base's tokenizer, or one made for `texts` where the training starts from scratch."""
     if settings.base is not None:
-        return load(settings.base, device)
-    tokenizer = train_tokenizer(texts, settings.vocabulary_size)
-    return tiny_model(tokenizer, settings.max_tokens, settings.seed).to(device), tokenizer
+        return load_tokenizer(settings.base)
+    return train_tokenizer(texts, settings.vocabulary_size)
 
 
-def save(model: Any, tokenizer: Any, folder: Path) -> None:
+def start_model(settings: "Settings", tokenizer: Any) -> Any:
+    """What training starts from, on the CPU: the base where one is named, else a tiny model."""
+    if settings.base is not None:
+        return load(settings.base, torch.device("cpu"))[0]
+    return tiny_model(tokenizer, settings.max_tokens, settings.seed)
+
+
+def save(model: Any, tokenizer: Any, folder: Path, weights: dict[str, torch.Tensor] | None = None) -> None:
     """Write safetensors, configuration and tokenizer so that `load` and transformers read them back.
 
-    Generation is greedy; all three agree on BOS, EOS and padding, whatever the base said.
+    Generation is greedy; all three agree on BOS, EOS and padding, whatever the base said. weights: those of a model in
+    parts, whole; a tied one once.
     """
     from transformers import GenerationConfig
 
@@ -116,5 +153,16 @@ def save(model: Any, tokenizer: Any, folder: Path) -> None:
     model.generation_config = GenerationConfig(do_sample=False, **ids)
     for name, one in ids.items():
         setattr(model.config, name, one)
-    model.save_pretrained(folder)
+    model.save_pretrained(folder, state_dict=weights)
     tokenizer.save_pretrained(folder)
+
+
+def parameters_in(folder: Path) -> int:
+    """How many weights a saved model has, told by its files' heads; a tied one counts once."""
+    from safetensors import safe_open
+
+    count = 0
+    for path in folder.glob("*.safetensors"):
+        with safe_open(path, "pt") as file:
+            count += sum(math.prod(file.get_slice(name).get_shape()) for name in file.keys())  # noqa: SIM118
+    return count

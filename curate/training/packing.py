@@ -1,5 +1,6 @@
 """Rows are packed whole into sequences of a token budget, and sequences grouped into the steps of each epoch."""
 
+import heapq
 import math
 import random
 from collections.abc import Sequence
@@ -75,27 +76,51 @@ def packed(rows: Sequence[TokenRow], tokens_per_batch: int) -> list[list[TokenRo
     return full + open_packs
 
 
-def steps_of(rows: Sequence[TokenRow], epochs: float, settings: Settings, phase: str) -> list[Step]:
+def spread(rows: Sequence[TokenRow], tokens_per_batch: int, processes: int) -> list[list[TokenRow]]:
+    """Rows packed long ones first, where rows are enough in as many sequences as `processes` share evenly."""
+    longest_first = sorted(rows, key=lambda row: -len(row.ids))
+    packs = packed(longest_first, tokens_per_batch)
+    most = max(tokens_per_batch, len(longest_first[0].ids))
+    for count in range(math.ceil(len(packs) / processes) * processes, len(rows) + 1, processes):
+        if count == len(packs):
+            return packs
+        even = _evenly(longest_first, count)
+        if max(sum(len(row.ids) for row in pack) for pack in even) <= most:
+            return even
+    return packs
+
+
+def _evenly(longest_first: Sequence[TokenRow], count: int) -> list[list[TokenRow]]:
+    """So many sequences of about the same length: each row goes to the shortest one."""
+    packs: list[list[TokenRow]] = [[] for _ in range(count)]
+    sizes = [(0, number) for number in range(count)]
+    for row in longest_first:
+        size, number = sizes[0]
+        packs[number].append(row)
+        heapq.heapreplace(sizes, (size + len(row.ids), number))
+    return packs
+
+
+def steps_of(rows: Sequence[TokenRow], epochs: float, settings: Settings, phase: str, processes: int = 1) -> list[Step]:
     """All steps in order. The order of each epoch is drawn from seed, phase and epoch; no step crosses its end.
 
     With `rows_per_step` the rows of an epoch are cut into equal parts of at most that, each packed by itself; without
-    it a step is so many packed sequences as make `tokens_per_step`.
+    it a step is so many packed sequences as make `tokens_per_step`. processes: how many share the sequences of a step.
     """
     steps: list[Step] = []
     for epoch in range(math.ceil(epochs)):
         order = list(rows)
         random.Random(f"{settings.seed} {phase} {epoch}").shuffle(order)
         order = order[: max(1, round(len(order) * min(1.0, epochs - epoch)))]
-        made = _by_rows(order, settings) if settings.rows_per_step else _by_tokens(order, settings)
+        made = _by_rows(order, settings, processes) if settings.rows_per_step else _by_tokens(order, settings)
         steps += [Step(packs, epoch + 1, is_last=number == len(made)) for number, packs in enumerate(made, start=1)]
     return steps
 
 
-def _by_rows(order: list[TokenRow], settings: Settings) -> list[list[list[TokenRow]]]:
+def _by_rows(order: list[TokenRow], settings: Settings, processes: int) -> list[list[list[TokenRow]]]:
     count = math.ceil(len(order) / (settings.rows_per_step or 1))
     bounds = [len(order) * number // count for number in range(count + 1)]
-    longest_first = (sorted(order[start:stop], key=lambda row: -len(row.ids)) for start, stop in pairwise(bounds))
-    return [packed(part, settings.tokens_per_batch) for part in longest_first]
+    return [spread(order[start:stop], settings.tokens_per_batch, processes) for start, stop in pairwise(bounds)]
 
 
 def _by_tokens(order: list[TokenRow], settings: Settings) -> list[list[list[TokenRow]]]:

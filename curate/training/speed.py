@@ -88,10 +88,12 @@ class StepLog:
 
 
 class Watch:
-    """Measures the steps of one phase on one device."""
+    """Measures the steps of one phase. device: this process's; devices: all that share the work."""
 
-    def __init__(self, model: Any, device: torch.device, steps: int) -> None:
-        self._work, self._device, self._peak, self._left = work_of(model), device, peak_flops(device), steps
+    def __init__(self, model: Any, device: torch.device, steps: int, devices: int = 1) -> None:
+        self._work, self._device, self._left = work_of(model), device, steps
+        peak = peak_flops(device)
+        self._peak = None if peak is None else peak * devices
         self._started = self._last = time.perf_counter()
         self._done = 0
 

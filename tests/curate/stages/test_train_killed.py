@@ -26,7 +26,7 @@ def untrained(finished: Pipeline, folder: Path, **settings: object) -> Pipeline:
         shutil.rmtree(folder / "runs" / "small" / stage)
     keys = {"epochs": 2, "tokens_per_step": 256, "warmup_share": 0.5, "checkpoint_steps": 3, **settings}
     config = folder / "pipelines.toml"
-    more = "".join(f"{name} = {json.dumps(value)}\n" for name, value in keys.items())
+    more = "".join(f"{name} = {json.dumps(value)}\n" for name, value in keys.items() if value is not None)
     config.write_text(config.read_text().replace("epochs = 1\n", more))
     return read_pipeline(config)
 

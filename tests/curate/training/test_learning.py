@@ -17,8 +17,8 @@ def exact(aligner: tuple[Any, Any], *, is_fix: bool) -> float:
 
 
 def test_a_tiny_model_learns_to_fix_and_to_leave_alone(unit_aligner):
-    assert exact(unit_aligner, is_fix=True) > 0.9
-    assert exact(unit_aligner, is_fix=False) > 0.9
+    assert exact(unit_aligner, is_fix=True) >= 0.9
+    assert exact(unit_aligner, is_fix=False) >= 0.9
 
 
 @pytest.mark.gpu

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import shutil
 
 import pytest
 import torch
@@ -29,6 +30,14 @@ def test_the_papers_preset_learns_in_steps_of_rows():
 
 def test_activations_computed_twice_give_the_same_curve():
     assert curve(activation_checkpointing=True) == curve(activation_checkpointing=False)
+
+
+@pytest.mark.filterwarnings("default")  # torch compiles with warnings of its own
+def test_a_compiled_model_gives_the_same_curve_but_for_rounding():
+    if shutil.which("g++") is None:
+        pytest.skip("NOT COMPILED: torch.compile needs a C++ compiler on a CPU, and there is no g++")
+    for one, other in zip(curve(compile=True), curve(compile=False), strict=True):
+        assert one.loss == pytest.approx(other.loss, rel=1e-4)
 
 
 def test_shorter_sequences_give_the_same_curve_but_for_rounding():

@@ -1,0 +1,91 @@
+"""Starts the processes of a training by torchrun, waits for them, and says what they say."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from curate.identity import content_id
+from curate.training.worker import ERROR, die_with_parent
+from schemas.errors import StageError
+
+LOG = "processes.log"
+
+
+@dataclass(frozen=True, slots=True)
+class Processes:
+    """How many train together. each: on one machine. rendezvous: "host:port" on the first of several machines."""
+
+    each: int
+    machines: int = 1
+    rendezvous: str | None = None
+
+    @property
+    def count(self) -> int:
+        """Of all machines."""
+        return self.each * self.machines
+
+    def __str__(self) -> str:
+        where = f" on each of {self.machines} machines" if self.machines > 1 else ""
+        return "" if self.count == 1 else f", {self.each} processes{where},"
+
+    def command(self, folder: Path) -> list[str]:
+        """What each machine runs: torchrun and the job's folder, which all machines must see."""
+        where = ["--standalone"]
+        if self.machines > 1:
+            job_id = content_id("job", [str(folder), self.machines])[:16]
+            where = [f"--nnodes={self.machines}", "--rdzv-backend=c10d", f"--rdzv-endpoint={self.rendezvous}"]
+            where.append(f"--rdzv-id={job_id}")
+        return [*where, f"--nproc-per-node={self.each}", "-m", "curate.training.worker", str(folder)]
+
+
+def launch(processes: Processes, folder: Path, note: Callable[[str], None], say: Callable[[str], None]) -> None:
+    """Have the job in a folder done. note: for what must be seen; say: for how far it is.
+
+    Whatever else the processes print goes to `processes.log` beside the folder. Raises StageError.
+    """
+    folder = folder.absolute()
+    command = processes.command(folder)
+    if processes.machines > 1:
+        note(f"start on each other machine: torchrun {' '.join(command)}")
+    path = folder.parent / LOG
+    own = [sys.executable, "-m", "curate.training.launching", *command]
+    with path.open("ab") as log, subprocess.Popen(own, stdout=subprocess.PIPE, stderr=log) as agent:  # noqa: S603 - our own words
+        try:
+            for line in agent.stdout or ():
+                if (told := _told(line)) is None:
+                    log.write(line)
+                else:
+                    say(told)
+        except BaseException:
+            agent.terminate()
+            raise
+    if agent.returncode != 0:
+        raise _error(folder, path, agent.returncode)
+
+
+def _told(line: bytes) -> str | None:
+    try:
+        told = json.loads(line)
+    except ValueError:
+        return None
+    return told if isinstance(told, str) else None
+
+
+def _error(folder: Path, log: Path, returncode: int) -> StageError:
+    path = folder / ERROR
+    if path.exists():
+        return StageError(**json.loads(path.read_text(encoding="utf-8")))
+    return StageError(
+        f"train: a process of the training ended early (torchrun: {returncode}); what it said last is in {log}",
+        do="mend it and run again: the training goes on from its newest checkpoint",
+    )
+
+
+if __name__ == "__main__":
+    from torch.distributed.run import main as torchrun
+
+    die_with_parent()
+    torchrun(sys.argv[1:])

@@ -1,0 +1,69 @@
+"""FSDP2: of each weight, its gradient and its moments a process holds one part (ZeRO-3), gathered where it is used.
+
+Each decoder layer is gathered by itself, what stands outside of them (embeddings, last norm, head) once a pass; after
+each pass all is in parts again. On CUDA weights are gathered in bfloat16 and gradients summed in float32; what is kept
+is float32.
+"""
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from torch.distributed.fsdp import MixedPrecisionPolicy, fully_shard, register_fsdp_forward_method
+from torch.distributed.tensor import DTensor, distribute_tensor
+
+from curate.training.losses import losses_of
+from curate.training.models import layers_of
+from curate.training.ranks import Ranks
+
+
+def sharded(whole: Any | None, ranks: Ranks, device: torch.device, made: Callable[[Any], Any]) -> Any:
+    """The model in parts over all processes. Only the first has it whole, on the CPU; the others give None.
+
+    made: makes a model of a configuration. A device's memory holds its parts and one whole weight.
+    """
+    told = [None if whole is None else whole.config]
+    dist.broadcast_object_list(told, device=device)
+    with torch.device("meta"):
+        model = made(told[0])
+    policy = MixedPrecisionPolicy(torch.bfloat16, torch.float32) if device.type == "cuda" else MixedPrecisionPolicy()
+    for part in (*layers_of(model), model):
+        fully_shard(part, mp_policy=policy, reshard_after_forward=True)
+    model.to_empty(device=device)
+    full = {} if whole is None else {**dict(whole.named_parameters()), **dict(whole.named_buffers())}
+    with torch.no_grad():
+        for name, part in [*model.named_parameters(), *model.named_buffers()]:
+            weight = (
+                full[name].to(device) if ranks.is_first else torch.empty(part.shape, dtype=part.dtype, device=device)
+            )
+            dist.broadcast(weight.contiguous(), 0)
+            put(part, weight)
+    model.losses = partial(losses_of, model)
+    register_fsdp_forward_method(model, "losses")
+    return model
+
+
+def whole(tensor: torch.Tensor) -> torch.Tensor:
+    """A weight as one tensor, on the CPU; all processes must ask for the same one."""
+    return (tensor.full_tensor() if isinstance(tensor, DTensor) else tensor).detach().cpu().contiguous()
+
+
+def gathered(model: Any, ranks: Ranks) -> dict[str, torch.Tensor]:
+    """All weights, whole and on the CPU, in the first process; nothing in the others, which must ask with it."""
+    weights = ((name, whole(one)) for name, one in model.named_parameters())
+    return {name: one for name, one in weights if ranks.is_first}
+
+
+def alike(tensor: torch.Tensor, parameter: torch.Tensor) -> torch.Tensor:
+    """A whole tensor in the parts of a parameter; as it is where that is whole."""
+    if not isinstance(parameter, DTensor) or tensor.shape != parameter.shape:
+        return tensor
+    on_device = tensor.to(parameter.device)
+    return distribute_tensor(on_device, parameter.device_mesh, parameter.placements, src_data_rank=None)
+
+
+def put(parameter: torch.Tensor, tensor: torch.Tensor) -> None:
+    """Write a whole tensor into a parameter, which may be in parts; inside `torch.no_grad`."""
+    parameter.copy_(alike(tensor, parameter))
