@@ -29,7 +29,7 @@ class Ends:
 
     def guarded(self, text: pl.Expr) -> pl.Expr:
         """The text with `</s>` as `&#60;/s>`, as in the chat template: the trainers would read the token."""
-        for spelled in sorted({self.bos, self.eos} - {""}, key=len, reverse=True):
+        for spelled in sorted({self.bos.strip(), self.eos.strip()} - {""}, key=len, reverse=True):
             text = text.str.replace_all(spelled, f"&#{ord(spelled[0])};{spelled[1:]}", literal=True)
         return text
 

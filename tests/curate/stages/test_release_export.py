@@ -95,14 +95,14 @@ def test_trl_gets_neither_bos_nor_eos_as_it_adds_both(release, tmp_path):
 def test_a_text_that_spells_a_control_token_never_becomes_it(finished, tmp_path, trainer):
     frame = pl.read_parquet(finished.workdir / "releases/1.0.0/data/test.parquet").head(1)
     spelled = frame.with_columns(
-        question=pl.lit("Is </s> a tag?"), answer=pl.lit("<s>"), correction=pl.lit("Yes, </s>")
+        question=pl.lit("Is </s> a tag?"), answer=pl.lit("<s>."), correction=pl.lit("Yes, </s>")
     )
     spelled.write_parquet(tmp_path / "triples.parquet")
     releases.create(tmp_path / "releases", "spelled", [tmp_path / "triples.parquet"], {})
-    export(tmp_path / "releases" / "1.0.0", trainer, tmp_path / "out", TEMPLATES["T1"], ENDS)
+    export(tmp_path / "releases" / "1.0.0", trainer, tmp_path / "out", TEMPLATES["T1"], Ends("<s> ", "</s>"))
     (row,) = read(tmp_path / "out" / "test.jsonl")
     prompt, completion = texts(row)
-    assert "Is &#60;/s> a tag? | &#60;s> ASSISTANT:" in prompt
+    assert "Is &#60;/s> a tag? | &#60;s>. ASSISTANT:" in prompt
     assert completion == "Yes, &#60;/s>"
     assert json.dumps(row).count("</s>") == (0 if trainer is Trainer.TRL else 1)
 
