@@ -19,6 +19,13 @@ class Format(StrEnum):
     PARQUET = "parquet"
     JSONL = "jsonl"
     JSON = "json"
+    TRL = "trl"
+    AXOLOTL = "axolotl"
+    LLAMA_FACTORY = "llama-factory"
+
+
+COPIED = {Format.PARQUET, Format.JSONL, Format.JSON}
+"""They lie in each release."""
 
 
 Version = Annotated[str | None, typer.Argument(help="Version, such as 1.0.0; the latest where it is not given.")]
@@ -97,18 +104,49 @@ def verify(
 
 @app.command("export")
 def export(
-    target: Annotated[Path, typer.Argument(help="Folder to write into.")],
-    format_: Annotated[Format, typer.Option("--format", help="json is what the Aligner reference code reads.")],
+    target: Annotated[Path, typer.Argument(help="Folder to write into; for a trainer a new one.")],
+    format_: Annotated[
+        Format,
+        typer.Option(
+            "--format", help="json is what the Aligner reference code reads; the last three are for trainers."
+        ),
+    ],
+    template: Annotated[
+        str | None,
+        typer.Option(help="For trainers: T1 to T5 or a file of your own; the pipeline's where it is not given."),
+    ] = None,
+    bos: Annotated[str, typer.Option(help="For trainers: how the base's tokenizer spells BOS, such as <s>.")] = "",
+    eos: Annotated[
+        str, typer.Option(help="For trainers: how it spells EOS, such as </s>; axolotl and llama-factory need it.")
+    ] = "",
     version: Annotated[str | None, typer.Option(help="Version; the latest where it is not given.")] = None,
     pipeline: PipelineName = None,
     config: ConfigFile = DEFAULT_CONFIG,
     as_json: AsJson = False,
 ) -> None:
-    """Copy the files of one format of a release into a folder."""
+    """Copy the files of one format of a release into a folder, or write them for another trainer."""
+    from curate.config.reading import read_pipeline
     from curate.store import releases
+    from schemas.errors import UsageError
 
-    release = _chosen(_folder(config, pipeline), version)
-    files = [str(path) for path in releases.export(release, format_.value, target)]
+    found = read_pipeline(config, pipeline)
+    release = _chosen(found.workdir / "releases", version)
+    if format_ in COPIED:
+        if template is not None or bos or eos:
+            raise UsageError(
+                f"--template, --bos and --eos say nothing about {format_.value}, which has a column for each text",
+                do="leave them out, or choose --format trl, axolotl or llama-factory",
+            )
+        paths = releases.export(release, format_.value, target)
+    else:
+        from curate.release.trainers import Ends, Trainer
+        from curate.stages import release_export
+        from curate.stages.train_start import start_of
+        from curate.training.templates import read_template
+
+        words = start_of(found).template if template is None else read_template(template, Path())
+        paths = release_export.export(release, Trainer(format_.value), target, words, Ends(bos, eos))
+    files = [str(path) for path in paths]
     if as_json:
         print_json({"version": release.name, "files": files})
     else:

@@ -6,7 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 from curate.config.model import Pipeline
 from curate.progress import Progress
-from curate.stages.train import COPY_MODEL, rendered, settings_of
+from curate.stages.train import settings_of
+from curate.stages.train_published import COPY_MODEL
+from curate.stages.train_rows import rendered
 from curate.stages.train_start import MODEL
 from curate.store.run import RunStore
 from curate.training.folder import read_learned

@@ -1,24 +1,20 @@
 """Train: the Aligner learns from the released training rows, first to copy (Q-A-A), then to correct (Q-A-C)."""
 
 import json
-import os
-import shutil
 from collections.abc import Mapping
-from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from curate.config.model import Pipeline, TrainConfig
 from curate.progress import Progress
-from curate.stages.train_rows import Texts, data_of, new_rows, samples, used, verdicts
-from curate.stages.train_start import MODEL, Parent, Start, parent_of, start_of
+from curate.stages.train_published import CORRECT, WARMUP, publish_curve, publish_models, release_of, title, told
+from curate.stages.train_rows import data_of, released, samples, texts, to_learn, used, verdicts
+from curate.stages.train_start import MODEL, parent_of, start_of
 from curate.store.atomic import remove_folder
 from curate.store.run import RunStore
 from curate.training.folder import write_learned
-from curate.training.templates import Template
 from schemas.errors import MissingExtraError, StageError
 
 if TYPE_CHECKING:
-    import polars as pl
     import torch
 
     from curate.training.job import Job
@@ -27,13 +23,9 @@ if TYPE_CHECKING:
 
 NAME = "train"
 VERSION = 4
-COPY_MODEL, ADAPTER = "copy", "adapter"
-"""Beside the trained model: the model after the warm-up, which is the copy baseline of evaluation; LoRA's adapter."""
-
 SMALL = 10_000_000
 """Weights of a model for which more threads than one only wait for each other."""
 
-WARMUP, CORRECT = "warm-up", "correct"
 CHECKPOINTS, JOB = "checkpoints", "job"
 """What lies in the stage's folder while it is at work: where it can go on, and what several processes read."""
 
@@ -69,20 +61,18 @@ def run(pipeline: Pipeline, store: RunStore, key: dict[str, Any], progress: Prog
     another template or other settings.
     """
     try:
-        from curate.training import aligner, models
+        from curate.training import models
         from curate.training.board import require_board
         from curate.training.checkpoints import Every
-        from curate.training.curve_plot import plot
         from curate.training.job import Job, Phase
-        from curate.training.loop import Point
         from curate.training.samples import Sample, shown
     except ImportError as error:
         raise MissingExtraError("training", "torch and transformers", "train") from error
 
     config, start, settings = pipeline.config.train, start_of(pipeline), settings_of(pipeline)
-    held_out = _released(store, "validation")
-    released, validation = (_texts(one, settings.template) for one in (_released(store, "train"), held_out))
-    if not released.row_ids:
+    held_out = released(store, "validation")
+    found, validation = (texts(one, settings.template) for one in (released(store, "train"), held_out))
+    if not found.row_ids:
         raise StageError("the release holds no training rows", do="look at `curate status`: where did the rows go?")
     device = models.chosen_device(settings.device)
     with store.draft(NAME, key, unit="triple", kept="rows") as draft:
@@ -90,7 +80,7 @@ def run(pipeline: Pipeline, store: RunStore, key: dict[str, Any], progress: Prog
             require_board()
         parent = None if start.parent is None else parent_of(start.parent)
         learned = frozenset() if parent is None else parent.learned
-        training = released if parent is None else _to_learn(released, parent, pipeline, start, progress)
+        training = found if parent is None else to_learn(found, parent, pipeline, start, progress)
         validation = validation.only(set(validation.row_ids).difference(learned or ()))
         tokenizer = models.start_tokenizer(settings, [*training.prompts, *training.corrections])
         data = data_of(tokenizer, training, validation, settings, config.max_too_long_share)
@@ -112,31 +102,22 @@ def run(pipeline: Pipeline, store: RunStore, key: dict[str, Any], progress: Prog
         progress.say(f"training on {device}{processes} from {start.name or 'scratch'}, {len(training.row_ids):,} rows")
         _train(job, tokenizer, processes, device, progress)
         curve = job.curve()
-        points = [line for line in curve if isinstance(line, Point)]
-        last_loss = round(points[-1].loss, 4)
-        told = {"base": start.name, "seed": settings.seed, "last_loss": last_loss, **_release(store)}
-        if parent is not None:
-            told.update(parent.told())
-        for name, phase, more in ((COPY_MODEL, WARMUP, {}), (MODEL, CORRECT, told)):
-            shutil.copytree(job.model(phase), draft.scratch / name, copy_function=_linked)
-            aligner.describe(draft.scratch / name, settings.template, more)
+        parameters = models.parameters_in(job.model(CORRECT))
+        more = told(release_of(store), start, parent, settings, data, curve, parameters)
+        publish_models(draft, job, more)
         if learned is not None:
             write_learned(learned.union(row.row_id for row in data.rows), draft.scratch / MODEL)
-        if settings.lora is not None:
-            shutil.copytree(job.adapter(CORRECT), draft.scratch / ADAPTER, copy_function=_linked)
-        lines = [asdict(line) for line in curve if not isinstance(line, Sample)]
-        draft.file("curve.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
-        draft.file("curve.svg").write_text(plot(lines, _title(config.preset, told)), encoding="utf-8")
+        publish_curve(draft, curve, title(config.preset, more))
         draft.write("rows", used(data))
         draft.write("samples", samples([line for line in curve if isinstance(line, Sample)], held_out))
-        left_out = set(released.row_ids).difference(training.row_ids)
+        left_out = set(found.row_ids).difference(training.row_ids)
         draft.write("verdicts", verdicts(data, settings.max_tokens, left_out))
         draft.publish(
-            rows_in=len(released.row_ids),
+            rows_in=len(found.row_ids),
             notes={
-                "steps": len(points),
-                "parameters": models.parameters_in(job.model(CORRECT)),
-                "last_loss": last_loss,
+                "steps": sum(figures["steps"] for figures in more["metrics"].values()),
+                "parameters": parameters,
+                "last_loss": more["metrics"][CORRECT]["last_loss"],
                 "warmup_rows": len(data.copies),
             },
         )
@@ -171,44 +152,6 @@ def settings_of(pipeline: Pipeline) -> "Settings":
         lora=None if config.lora is None else Lora(**config.lora.model_dump(), base=start.name or ""),
         **config.model_dump(include=GIVEN),
     )
-
-
-def rendered(triples: "pl.DataFrame", template: Template) -> list[str]:
-    """What the Aligner reads for each row: earlier turns stand before the question."""
-    return [
-        template.prompt("\n".join([*(turn["text"] for turn in turns), question]), answer)
-        for turns, question, answer in triples.select("turns", "question", "answer").iter_rows()
-    ]
-
-
-def _released(store: RunStore, split: str) -> "pl.DataFrame":
-    """One split in the order of ids."""
-    import polars as pl
-
-    return store.table("release", "triples").filter(pl.col("split") == split).sort("triple_id").collect()
-
-
-def _texts(triples: "pl.DataFrame", template: Template) -> Texts:
-    answers, corrections = ([template.target(text) for text in triples[name]] for name in ("answer", "correction"))
-    return Texts(triples["triple_id"].to_list(), rendered(triples, template), answers, corrections)
-
-
-def _to_learn(released: Texts, parent: Parent, pipeline: Pipeline, start: Start, progress: Progress) -> Texts:
-    """All rows, or those that are new to the Aligner and the replayed ones. Raises StageError where none is new."""
-    config = pipeline.config.train
-    if config.rows == "all":
-        return released
-    if parent.learned is None:
-        raise StageError(f"{start.name} does not say which rows it learned from", do='set train.rows = "all"')
-    new = set(released.row_ids) - parent.learned
-    if not new:
-        raise StageError(
-            f"{start.name} has learned from all {len(released.row_ids):,} training rows of the release already",
-            do='add prompts, answers or corrections and release them, or set train.rows = "all"',
-        )
-    wanted = new_rows(released.row_ids, parent.learned, config.replay_share, pipeline.config.seed)
-    progress.say(f"{len(new):,} rows are new to {start.name}, {len(wanted) - len(new):,} are replayed")
-    return released.only(wanted)
 
 
 def _processes(config: TrainConfig, device: "torch.device") -> "Processes":
@@ -256,25 +199,3 @@ def _flat(key: Mapping[str, Any]) -> dict[str, Any]:
     """What the stage's key names, on one level: what a user finds in `pipelines.toml`."""
     settings = {f"train.{name}": value for name, value in key["settings"].items()}
     return {**{name: value for name, value in key.items() if name != "settings"}, **settings}
-
-
-def _linked(source: str, target: str) -> str:
-    """A second name of the same file: models are large. A copy where the file system has no such names."""
-    try:
-        os.link(source, target)
-    except OSError:
-        shutil.copyfile(source, target)
-    return target
-
-
-def _release(store: RunStore) -> dict[str, Any]:
-    """Which release the model learned from."""
-    notes = store.published("release").notes
-    return {"release": notes["version"]} if "version" in notes else {}
-
-
-def _title(preset: str, told: Mapping[str, Any]) -> str:
-    """Of the picture of the loss curve."""
-    release = f", release {told['release']}" if "release" in told else ""
-    base = f" from {told['base']}" if told["base"] else ""
-    return f"Aligner ({preset}{base}){release}"

@@ -6,6 +6,11 @@ from collections.abc import Collection, Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
+from curate.config.model import Pipeline
+from curate.progress import Progress
+from curate.stages.train_start import Parent, Start
+from curate.store.run import RunStore
+from curate.training.templates import Template
 from schemas.errors import StageError
 
 if TYPE_CHECKING:
@@ -88,6 +93,45 @@ def new_rows(row_ids: Sequence[str], learned: Collection[str], replay_share: flo
     ids = pl.Series(row_ids, dtype=pl.String)
     replayed = ids.filter(uniforms(ids, "replay", seed) < replay_share)
     return {one for one in row_ids if one not in learned} | set(replayed)
+
+
+def rendered(triples: "pl.DataFrame", template: Template) -> list[str]:
+    """What the Aligner reads for each row: earlier turns stand before the question."""
+    return [
+        template.prompt("\n".join([*(turn["text"] for turn in turns), question]), answer)
+        for turns, question, answer in triples.select("turns", "question", "answer").iter_rows()
+    ]
+
+
+def released(store: RunStore, split: str) -> "pl.DataFrame":
+    """One split in the order of ids."""
+    import polars as pl
+
+    return store.table("release", "triples").filter(pl.col("split") == split).sort("triple_id").collect()
+
+
+def texts(triples: "pl.DataFrame", template: Template) -> Texts:
+    """Rows as the Aligner is shown them."""
+    answers, corrections = ([template.target(text) for text in triples[name]] for name in ("answer", "correction"))
+    return Texts(triples["triple_id"].to_list(), rendered(triples, template), answers, corrections)
+
+
+def to_learn(found: Texts, parent: Parent, pipeline: Pipeline, start: Start, progress: Progress) -> Texts:
+    """All rows, or those that are new to the Aligner and the replayed ones. Raises StageError where none is new."""
+    config = pipeline.config.train
+    if config.rows == "all":
+        return found
+    if parent.learned is None:
+        raise StageError(f"{start.name} does not say which rows it learned from", do='set train.rows = "all"')
+    new = set(found.row_ids) - parent.learned
+    if not new:
+        raise StageError(
+            f"{start.name} has learned from all {len(found.row_ids):,} training rows of the release already",
+            do='add prompts, answers or corrections and release them, or set train.rows = "all"',
+        )
+    wanted = new_rows(found.row_ids, parent.learned, config.replay_share, pipeline.config.seed)
+    progress.say(f"{len(new):,} rows are new to {start.name}, {len(wanted) - len(new):,} are replayed")
+    return found.only(wanted)
 
 
 def used(data: Data) -> "pl.DataFrame":

@@ -1,5 +1,6 @@
 """What a training starts from: a model from scratch, a pretrained base, or an Aligner that was trained before."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -46,12 +47,17 @@ class Parent:
 
     aligner_id: str
     base: str | None
-    release: str | None
+    is_local_base: bool
+    release: Mapping[str, Any] | None
     learned: frozenset[str] | None
 
     def told(self) -> dict[str, Any]:
         """For `aligner.json`."""
-        return {"base": self.base, "parent": {"aligner_id": self.aligner_id, "release": self.release}}
+        return {
+            "base": self.base,
+            "is_local_base": self.is_local_base,
+            "parent": {"aligner_id": self.aligner_id, "release": self.release},
+        }
 
 
 def start_of(pipeline: Pipeline) -> Start:
@@ -80,7 +86,8 @@ def start_of(pipeline: Pipeline) -> Start:
 def parent_of(folder: Path) -> Parent:
     """Reads all files of the folder once."""
     told = read_told(folder)
-    return Parent(aligner_id(folder), told.get("base"), told.get("release"), read_learned(folder))
+    base, is_local, release = (told.get(name) for name in ("base", "is_local_base", "release"))
+    return Parent(aligner_id(folder), base, bool(is_local), release, read_learned(folder))
 
 
 def _published(pipeline: Pipeline, named: str) -> Path:

@@ -20,6 +20,8 @@ SPLITS = ("train", "validation", "test")
 REFERENCE_COLUMNS = ("question", "answer", "correction")
 COUNTED = ("annotator", "upstream_model", "source", "license")
 ROW_GROUP_ROWS = 10_000
+EXPORT = "export.json"
+"""Lies in a folder that was exported for a trainer, and says what it holds."""
 
 
 def versions(folder: Path) -> list[str]:
@@ -130,9 +132,14 @@ def verify(release: Path) -> list[str]:
 
 
 def export(release: Path, kind: str, target: Path) -> list[Path]:
-    """Copy one format's files (parquet, jsonl, json) of a release into a folder, each whole or not at all."""
+    """Copy one format's files (parquet, jsonl, json) of a release into a folder, each whole or not at all.
+
+    Raises ReleaseError where the folder holds an export for a trainer.
+    """
     from curate.store.atomic import replacing
 
+    if (target / EXPORT).exists():
+        raise ReleaseError(f"{target} holds an export for a trainer", do="name another folder: formats are never mixed")
     source = release / {"parquet": "data", "jsonl": "jsonl", "json": "json"}[kind]
     copied = []
     for path in sorted(source.iterdir()):

@@ -21,6 +21,7 @@ from safetensors.torch import load_file, save_file
 from curate.store.atomic import remove_folder
 from curate.training import models
 from curate.training.board import Board
+from curate.training.chat import chat_template
 from curate.training.checkpoints import Checkpoints, Every, read_weights
 from curate.training.logs import EvaluationsSaid, Logs
 from curate.training.loop import Aside, Line, line_of, train
@@ -98,6 +99,7 @@ class Job:
 def do(job: Job, model: Any, tokenizer: Any, voice: Voice, ranks: Ranks = ALONE) -> None:
     """Train what is left of each phase; each leaves its model and curve among the checkpoints. Raises StageError."""
     checkpoints = job.checkpoints(ranks)
+    tokenizer.chat_template = chat_template(job.settings.template, tokenizer)
     left = {
         phase.name: steps_of(phase.rows, phase.epochs, job.settings, phase.name, ranks.count)
         for phase in job.phases

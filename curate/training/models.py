@@ -26,8 +26,11 @@ def chosen_device(device: str) -> torch.device:
 
 
 def train_tokenizer(texts: Iterable[str], vocabulary_size: int) -> Any:
-    """A byte-level BPE tokenizer from scratch; any text can be encoded. `texts` in a fixed order give fixed merges."""
-    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+    """A byte-level BPE tokenizer from scratch; any text can be encoded. `texts` in a fixed order give fixed merges.
+
+    It puts BOS before each text, as servers of completions expect it.
+    """
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
     from transformers import PreTrainedTokenizerFast
 
     tokenizer = Tokenizer(models.BPE())
@@ -40,6 +43,9 @@ def train_tokenizer(texts: Iterable[str], vocabulary_size: int) -> Any:
         show_progress=False,
     )
     tokenizer.train_from_iterator(texts, trainer)
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single=f"{BOS} $A", pair=f"{BOS} $A {BOS} $B", special_tokens=[(BOS, tokenizer.token_to_id(BOS))]
+    )
     return PreTrainedTokenizerFast(tokenizer_object=tokenizer, pad_token=PAD, bos_token=BOS, eos_token=EOS)
 
 
@@ -161,13 +167,17 @@ def is_adapted(model: Any) -> bool:
 def save(model: Any, tokenizer: Any, folder: Path, weights: dict[str, torch.Tensor] | None = None) -> None:
     """Write safetensors, configuration and tokenizer so that `load` and transformers read them back.
 
-    weights: those of a model in parts, whole; a tied one once. Adapters are merged in the files, never in the model:
-    taking them out again would not give the same bits.
+    Generation is greedy; all three agree on BOS, EOS and padding, whatever the base said. weights: those of a model in
+    parts, whole; a tied one once. Adapters are merged in the files, never in the model: taking them out again would not
+    give the same bits.
     """
+    from transformers import GenerationConfig
+
     quiet()
-    model.generation_config.eos_token_id = tokenizer.eos_token_id
-    model.generation_config.pad_token_id = tokenizer.pad_token_id
-    model.config.eos_token_id = tokenizer.eos_token_id
+    ids = {name: getattr(tokenizer, name) for name in ("bos_token_id", "eos_token_id", "pad_token_id")}
+    model.generation_config = GenerationConfig(do_sample=False, **ids)
+    for name, one in ids.items():
+        setattr(model.config, name, one)
     if is_adapted(model):
         from curate.training.lora import merged
 

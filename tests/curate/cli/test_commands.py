@@ -155,6 +155,15 @@ def test_releases_are_listed_verified_and_exported(config, tmp_path):
     assert json.loads((tmp_path / "train.json").read_text())
 
 
+def test_a_release_is_exported_in_the_words_of_a_template(config, tmp_path):
+    (tmp_path / "mine.toml").write_text('name = "mine"\nversion = 1\ntext = "Q {question} A {answer} C "\n')
+    command = ["release", "export", "out", "--format", "trl", "-c", config]
+    assert curate(*command, "--template", "mine.toml", cwd=tmp_path).stdout.splitlines()[0] == "out/train.jsonl"
+    first = json.loads((tmp_path / "out" / "train.jsonl").read_text().splitlines()[0])
+    assert first["prompt"].startswith("Q How tall is the old")
+    assert "never mixed" in curate(*command, code=1, cwd=tmp_path).stderr
+
+
 def test_two_releases_are_compared(copied):
     path = copied.parent / "corrections.jsonl"
     path.write_text(path.read_text().replace("31 metres", "32 metres"))
@@ -215,6 +224,10 @@ def test_people_must_act_gives_exit_code_3(copied):
         (["run", "-p", "smal"], 2, "small"),
         (["release", "verify", "9.9.9"], 1, "there is no release 9.9.9"),
         (["release", "diff", "1.0.0", "../../etc"], 1, "no release"),
+        (["release", "export", "out", "--format", "hf"], 2, "'hf' is not one of"),
+        (["release", "export", "out", "--format", "axolotl"], 2, "--eos"),
+        (["release", "export", "out", "--format", "jsonl", "--template", "T1"], 2, "say nothing about jsonl"),
+        (["release", "export", "out", "--format", "trl", "--template", "T9"], 2, "there is no template T9"),
     ],
 )
 def test_what_goes_wrong_is_told_with_an_exit_code(finished, arguments, code, text):

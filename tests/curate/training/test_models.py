@@ -9,6 +9,7 @@ from curate.config.reading import read_pipeline
 from curate.pipeline import run_stage
 from curate.store.run import RunStore
 from curate.training import models
+from curate.training.tokens import prompt_ids
 from schemas.errors import StageError
 
 
@@ -26,12 +27,29 @@ def test_a_saved_model_gives_the_same_logits(tmp_path):
     assert torch.equal(again.eval()(input_ids=ids).logits, model(input_ids=ids).logits)
 
 
-def test_tokenizer_model_and_generation_agree_on_eos(trained):
+def test_tokenizer_model_and_generation_agree_on_control_tokens(trained):
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     tokenizer, model = AutoTokenizer.from_pretrained(trained), AutoModelForCausalLM.from_pretrained(trained)
-    assert tokenizer.eos_token_id == model.config.eos_token_id == model.generation_config.eos_token_id
-    assert tokenizer.pad_token_id == model.config.pad_token_id != tokenizer.eos_token_id
+    for name in ("bos_token_id", "eos_token_id", "pad_token_id"):
+        assert getattr(tokenizer, name) == getattr(model.config, name) == getattr(model.generation_config, name)
+    assert tokenizer.pad_token_id != tokenizer.eos_token_id
+
+
+def test_what_a_base_said_of_generation_is_gone(tmp_path):
+    from transformers import GenerationConfig
+
+    tokenizer = models.train_tokenizer(["some text to learn from"], 300)
+    model = models.tiny_model(tokenizer, 64, seed=1)
+    model.generation_config = GenerationConfig(do_sample=True, temperature=0.6, eos_token_id=[7, 8], bos_token_id=9)
+    models.save(model, tokenizer, tmp_path)
+    saved = GenerationConfig.from_pretrained(tmp_path)
+    assert (saved.do_sample, saved.temperature, saved.eos_token_id) == (False, None, tokenizer.eos_token_id)
+
+
+def test_a_server_of_completions_puts_bos_before_the_prompt_as_training_does():
+    tokenizer = models.train_tokenizer(["some text to learn from"], 300)
+    assert tokenizer("some text")["input_ids"] == prompt_ids(tokenizer, ["some text"])[0]
 
 
 def test_training_goes_on_from_a_local_base(small, finished, trained):
