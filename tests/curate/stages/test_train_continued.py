@@ -99,7 +99,11 @@ def released(pipeline, split="train"):
 
 def test_the_aligner_tells_its_parent_and_all_that_both_learned_from(parent, continued):
     told = read_told(published(continued[0]))
-    assert told["parent"] == {"aligner_id": aligner_id(published(parent)), "release": "1.0.1"}
+    release = read_told(published(parent))["release"]
+    assert release["version"] == "1.0.1"
+    assert told["parent"] == {"aligner_id": aligner_id(published(parent)), "release": release}
+    card = (published(continued[0]) / "README.md").read_text()
+    assert f"the Aligner `{aligner_id(published(parent))}`, which learned from release 1.0.1 of small" in card
     assert told["base"] is None
     assert read_learned(published(parent)) == ids(parent)
     assert read_learned(published(continued[0])) == ids(parent) | ids(continued[0])
