@@ -40,6 +40,9 @@ def command(
         str | None, typer.Option(help="What a server's Aligner reads: T1 to T5, or a file; a folder knows its own.")
     ] = None,
     model: Annotated[str | None, typer.Option(help="Name under which a server serves the Aligner.")] = None,
+    chat: Annotated[
+        bool, typer.Option("--chat", help="Send a server question and answer as turns of a chat, for its own template.")
+    ] = False,
     api_key_env: Annotated[str | None, typer.Option(help="Variable that holds a server's key.")] = None,
     in_flight: Annotated[int, typer.Option(min=1, help="Requests to a server at once.")] = 64,
     again: Annotated[bool, typer.Option("--again", help="Start anew, and replace OUT.")] = False,
@@ -55,9 +58,9 @@ def command(
     if aligner.startswith(("http://", "https://")):
         if template is None or model is None:
             raise UsageError("a server's Aligner needs --template and --model", do="such as --template T1 --model NAME")
-        job = _served(read, out, aligner, template, model, api_key_env, in_flight, max_new_tokens)
-    elif template is not None or model is not None:
-        raise UsageError("--template and --model are for a server: a folder knows its own", do="leave them out")
+        job = _served(read, out, aligner, template, model, api_key_env, in_flight, max_new_tokens, is_chat=chat)
+    elif template is not None or model is not None or chat:
+        raise UsageError("--template, --model and --chat are for a server: a folder knows its own", do="leave them out")
     else:
         job = _local(read, out, Path(aligner), device.value, max_new_tokens, batch_tokens)
     done = correct(job, Progress("correct", as_json=as_json), again=again)
@@ -92,6 +95,8 @@ def _served(
     key_env: str | None,
     in_flight: int,
     max_new_tokens: int,
+    *,
+    is_chat: bool,
 ) -> "Job":
     from curate.correcting import remote
     from curate.correcting.work import Job
@@ -104,8 +109,11 @@ def _served(
         raise UsageError(f"the environment variable {key_env} is not set", do=f"export {key_env}=…")
     read = read_template(template, Path.cwd())
     endpoint = Endpoint(key, url, max_in_flight=in_flight)
+    protocol = "chat" if is_chat else "completions"
     settings = {"aligner": url, "model": model, "template": read.template_id, "max_new_tokens": max_new_tokens}
-    server = remote.Server(endpoint, model, read, max_new_tokens)
+    server = remote.Server(endpoint, model, read, max_new_tokens, protocol)
+    if is_chat:
+        settings["protocol"] = protocol
     return Job(source, out, settings, lambda: remote.remote_writer(server))
 
 

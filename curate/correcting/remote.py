@@ -25,12 +25,22 @@ POLICY = Policy(max_attempts=6, longest_wait_s=120.0, give_up_after_s=600.0)
 
 @dataclass(frozen=True)
 class Server:
-    """Where the Aligner is served, and how it is asked."""
+    """Where the Aligner is served, and how it is asked.
+
+    protocol: completions, for which we render the template; or chat, whose template the server has.
+    """
 
     endpoint: Endpoint
     model: str
     template: Template
     max_new_tokens: int
+    protocol: str = "completions"
+
+    def turns(self, row: Row) -> list[Turn]:
+        """What is sent for a row."""
+        if self.protocol == "chat":
+            return [Turn("user", row.question), Turn("assistant", row.answer)]
+        return [Turn("user", self.template.prompt(row.question, row.answer))]
 
 
 def remote_writer(server: Server) -> "Writer":
@@ -43,7 +53,7 @@ def remote_writer(server: Server) -> "Writer":
         with asyncio.Runner() as runner:
             loop = runner.get_loop()
             sampling = Sampling(temperature=0.0, max_tokens=server.max_new_tokens)
-            provider = OpenAIProvider(server.model, sampling, server.endpoint, Dialect(protocol="completions"))
+            provider = OpenAIProvider(server.model, sampling, server.endpoint, Dialect(protocol=server.protocol))
             gate = asyncio.Semaphore(server.endpoint.max_in_flight)
             pending = {loop.create_task(_line(server, provider, gate, row)) for row in rows}
             try:
@@ -57,10 +67,9 @@ def remote_writer(server: Server) -> "Writer":
 
 
 async def _line(server: Server, provider: OpenAIProvider, gate: asyncio.Semaphore, row: Row) -> Line:
-    prompt = server.template.prompt(row.question, row.answer)
     async with gate:
         try:
-            response = await _asked(provider, provider.request([Turn("user", prompt)]))
+            response = await _asked(provider, provider.request(server.turns(row)))
             completion = provider.read(response.body)
         except (ProviderDownError, ProviderBusyError) as error:
             raise StageError(

@@ -1,6 +1,7 @@
 """Starts the processes of a training by torchrun, waits for them, and says what they say."""
 
 import json
+import shlex
 import subprocess
 import sys
 from collections.abc import Callable
@@ -39,7 +40,8 @@ class Processes:
             job_id = content_id("job", [str(folder), self.machines])[:16]
             where = [f"--nnodes={self.machines}", "--rdzv-backend=c10d", f"--rdzv-endpoint={self.rendezvous}"]
             where.append(f"--rdzv-id={job_id}")
-        return [*where, f"--nproc-per-node={self.each}", "-m", "curate.training.worker", str(folder)]
+        own = [f"--nproc-per-node={self.each}", f"--log-dir={folder / 'logs'}"]
+        return [*where, *own, "-m", "curate.training.worker", str(folder)]
 
 
 def launch(processes: Processes, folder: Path, note: Callable[[str], None], say: Callable[[str], None]) -> None:
@@ -50,7 +52,7 @@ def launch(processes: Processes, folder: Path, note: Callable[[str], None], say:
     folder = folder.absolute()
     command = processes.command(folder)
     if processes.machines > 1:
-        note(f"start on each other machine: torchrun {' '.join(command)}")
+        note(f"start on each other machine: torchrun {shlex.join(command)}")
     path = folder.parent / LOG
     own = [sys.executable, "-m", "curate.training.launching", *command]
     with path.open("ab") as log, subprocess.Popen(own, stdout=subprocess.PIPE, stderr=log) as agent:  # noqa: S603 - our own words

@@ -96,6 +96,7 @@ def test_what_does_not_fit_passes_through_and_says_why(folder_of_aligner, tmp_pa
         (("--aligner", "nowhere"), 1, "nowhere is no Aligner"),
         (("--aligner", "http://localhost:1/v1"), 2, "needs --template and --model"),
         (("--aligner", "nowhere", "--template", "T1"), 2, "a folder knows its own"),
+        (("--aligner", "nowhere", "--chat"), 2, "a folder knows its own"),
         (
             ("--aligner", "http://localhost:1/v1", "--template", "T1", "--model", "m", "--api-key-env", "NO_KEY"),
             2,
@@ -129,6 +130,20 @@ def test_a_served_aligner_is_asked_once_a_row(correcting_server, source, tmp_pat
     assert [row["correction"] for row in read(out)] == [row["said"].replace("feet", "metres") for row in ROWS]
     assert set(correcting_server.asked) == {TEMPLATES["T1"].prompt(row["asked"], row["said"]) for row in ROWS}
     assert set(correcting_server.answered.values()) == {1}
+
+
+def test_a_chat_shows_question_and_answer_as_turns_and_marks_come_back_as_they_were(
+    correcting_server, source, tmp_path
+):
+    out = tmp_path / "out.jsonl"
+    correcting_server.answer = lambda said: f"&#65;SSISTANT: {said}"
+    done = served(correcting_server, source, out, tmp_path, "--chat")
+    assert done.ended() == 0, done.err
+    assert [row["correction"] for row in read(out)] == [f"ASSISTANT: {row['said']}" for row in ROWS]
+    turns = [{"role": "user", "content": row["asked"]} for row in ROWS]
+    said = [{"role": "assistant", "content": row["said"]} for row in ROWS]
+    sent = sorted((body["messages"] for body in correcting_server.bodies), key=str)
+    assert sent == sorted(map(list, zip(turns, said, strict=True)), key=str)
 
 
 def test_a_row_that_the_server_cuts_or_refuses_passes_through(correcting_server, tmp_path):
