@@ -8,6 +8,7 @@ import statistics
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -132,12 +133,31 @@ def on_gpu(folder: Path, name: str, rows: list[TokenRow]) -> tuple[dict[str, Rat
     tokens_per_s = statistics.median(line["tokens_per_s"] for line in figures)
     mfu = statistics.median(line["mfu"] or 0.0 for line in figures)
     peak = max(line["peak_memory_bytes"] for line in figures) / 2**30
+    step = steps_of(rows[: len(rows) // GPU_STEPS], 1, given, "correct")[0]
+    order = [row for pack in step.packs for row in pack]
+    loop.checkpoint_activations(model, is_on=True)
+    packed_s = seconds_on_gpu(partial(loop.accumulate, model, step, device))
+    padded_s = seconds_on_gpu(partial(padded_train.accumulate, model, order, device))
     del model
     torch.cuda.empty_cache()
-    line = (
-        f"{name} on {torch.cuda.get_device_name()}: {tokens_per_s:,.0f} tokens/s, MFU {mfu:.1%}, peak {peak:,.1f} GiB"
-    )
-    return {f"MFU {name}": Ratio(mfu, 0.4, True, "of the dense bf16 peak")} if mfu else {}, [line]
+    ratios = {f"packed / padded {name}": Ratio(padded_s / packed_s, 1.3, True, "useful tokens/s, passes of one step")}
+    if mfu:
+        ratios[f"MFU {name}"] = Ratio(mfu, 0.45, True, "of the dense bf16 peak")
+    return ratios, [
+        f"{name} on {torch.cuda.get_device_name()}: {tokens_per_s:,.0f} tokens/s, MFU {mfu:.1%}, peak {peak:,.1f} GiB",
+        f"{name}, passes of one step, useful tokens/s: packed {step.tokens / packed_s:,.0f}, "
+        f"padded {step.tokens / padded_s:,.0f}",
+    ]
+
+
+def seconds_on_gpu(work: Callable[[], Any]) -> float:
+    """Of the second call; the first one warms up."""
+    work()
+    torch.cuda.synchronize()
+    started = time.perf_counter()
+    work()
+    torch.cuda.synchronize()
+    return time.perf_counter() - started
 
 
 def measure(folder: Path, shrunk: Callable[[int], int]) -> tuple[dict[str, Ratio], list[str]]:
