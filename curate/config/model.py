@@ -191,7 +191,7 @@ class TrainConfig(Table):
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """Where the model is trained."""
     processes: int | None = Field(default=None, ge=1)
-    """Processes of a machine that train together; one for each GPU that torch sees, or one on a CPU."""
+    """Processes of a machine that train together; one for each GPU that torch sees, or one on a CPU or from scratch."""
     machines: int = Field(default=1, ge=1)
     """Machines that train together; the run says what to start on the others."""
     rendezvous: str | None = None

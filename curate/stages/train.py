@@ -98,7 +98,7 @@ def run(pipeline: Pipeline, store: RunStore, key: dict[str, Any], progress: Prog
             shown(data.held_out, data.held_out_copies, answers, settings.samples, settings.max_tokens),
             config.tensorboard,
         )
-        processes = _processes(config, device)
+        processes = _processes(config, device, is_tiny=settings.base is None)
         progress.say(f"training on {device}{processes} from {start.name or 'scratch'}, {len(training.row_ids):,} rows")
         _train(job, tokenizer, processes, device, progress)
         curve = job.curve()
@@ -154,13 +154,13 @@ def settings_of(pipeline: Pipeline) -> "Settings":
     )
 
 
-def _processes(config: TrainConfig, device: "torch.device") -> "Processes":
-    """As configured; else one for each GPU that torch sees here, or one on the CPU."""
+def _processes(config: TrainConfig, device: "torch.device", *, is_tiny: bool) -> "Processes":
+    """As configured; else one for each GPU that torch sees here, or one on the CPU or from scratch."""
     import torch
 
     from curate.training.launching import Processes
 
-    here = torch.cuda.device_count() if device.type == "cuda" else 1
+    here = torch.cuda.device_count() if device.type == "cuda" and not is_tiny else 1
     return Processes(config.processes or here, config.machines, config.rendezvous)
 
 

@@ -3,12 +3,14 @@
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import TypeVar
 
 import torch
 import torch.distributed as dist
 
 T = TypeVar("T")
+LONGEST_WAIT = timedelta(hours=2)
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,8 +52,9 @@ ALONE = Ranks()
 
 
 def joined(device: torch.device) -> Ranks:
-    """Join the processes that torchrun started."""
-    dist.init_process_group("nccl" if device.type == "cuda" else "gloo", device_id=device if device.index else None)
+    """Join the processes that torchrun started. The others may wait long while the first one writes a checkpoint."""
+    is_cuda = device.type == "cuda"
+    dist.init_process_group("nccl" if is_cuda else "gloo", timeout=LONGEST_WAIT, device_id=device if is_cuda else None)
     return Ranks(dist.get_rank(), dist.get_world_size())
 
 

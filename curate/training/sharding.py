@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 import torch.distributed as dist
+from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import MixedPrecisionPolicy, fully_shard, register_fsdp_forward_method
 from torch.distributed.tensor import DTensor, distribute_tensor
 
@@ -29,8 +30,9 @@ def sharded(whole: Any | None, ranks: Ranks, device: torch.device, made: Callabl
     with torch.device("meta"):
         model = made(told[0])
     policy = MixedPrecisionPolicy(torch.bfloat16, torch.float32) if device.type == "cuda" else MixedPrecisionPolicy()
+    mesh = init_device_mesh(device.type, (ranks.count,))
     for part in (*layers_of(model), model):
-        fully_shard(part, mp_policy=policy, reshard_after_forward=True)
+        fully_shard(part, mesh=mesh, mp_policy=policy, reshard_after_forward=True)
     model.to_empty(device=device)
     full = {} if whole is None else {**dict(whole.named_parameters()), **dict(whole.named_buffers())}
     with torch.no_grad():
