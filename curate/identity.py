@@ -45,11 +45,16 @@ def fingerprint(key: Mapping[str, Any]) -> str:
 def folder_digest(folder: Path) -> str:
     """32 hexadecimal digits over a model's folder, in milliseconds: names, sizes and bytes, of large files in part.
 
-    Of a file over 4 MiB 64 KiB are read at 64 places, evenly apart: training moves weights everywhere.
+    Of a file over 4 MiB 64 KiB are read at 64 places, evenly apart: training moves weights everywhere. Hidden files and
+    Markdown (a card, a repository's own files) do not count.
     """
-    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    files = sorted(path for path in folder.rglob("*") if path.is_file() and _counts(path.relative_to(folder)))
     parts = [[path.relative_to(folder).as_posix(), path.stat().st_size, _sampled(path)] for path in files]
     return content_id("folder", parts)
+
+
+def _counts(path: Path) -> bool:
+    return path.suffix != ".md" and not any(part.startswith(".") for part in path.parts)
 
 
 def _sampled(path: Path) -> str:

@@ -17,7 +17,10 @@ USUAL_TOKENS = 4096
 """What a model reads and writes together, where its configuration does not say."""
 
 BATCH_TOKENS = 16_384
-"""Padded tokens of a first pass, prompts and drafts: what bounds the memory of a batch of long answers."""
+"""Padded tokens of a first pass, prompts and drafts, at most."""
+
+LOGITS_BYTES = 2 << 30
+"""Of a first pass in float32, which draws a word's likelihood at each place of a draft."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +73,8 @@ def _batch(aligner: Aligner, rows: Sequence[Shown], new_tokens_at_most: int) -> 
     tokens = token_rows(aligner.tokenizer, list(drafts), prompts, list(drafts.values()))
     fitting = [row for row in tokens if row.prompt_tokens + new_tokens <= positions]
     found = [Corrected("", "too_long")] * len(rows)
-    for batch in write(aligner.model, fitting, new_tokens, BATCH_TOKENS):
+    at_once = max(1, min(BATCH_TOKENS, LOGITS_BYTES // (4 * len(aligner.tokenizer))))
+    for batch in write(aligner.model, fitting, new_tokens, at_once):
         for one in batch:
             found[int(one.row_id)] = _judged(aligner, one, shown[one.row_id].answer, drafts[one.row_id])
     return found

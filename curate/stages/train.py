@@ -33,7 +33,7 @@ BESIDE = {
     *("device", "processes", "machines", "rendezvous"),
     *("checkpoint_minutes", "checkpoint_steps", "checkpoints_kept", "max_too_long_share", "tensorboard"),
 }
-"""Settings that change no result but for rounding."""
+"""Settings that change no result but for rounding and how sequences are filled."""
 
 GIVEN = {
     *("epochs", "lr_peak", "rows_per_step", "tokens_per_step", "tokens_per_batch", "max_tokens"),
@@ -134,7 +134,8 @@ def settle(store: RunStore) -> None:
 
 def forget(store: RunStore) -> None:
     """Remove all checkpoints: the stage is to run from its start."""
-    remove_folder(store.workdir / NAME / CHECKPOINTS)
+    for name in (CHECKPOINTS, JOB):
+        remove_folder(store.workdir / NAME / name)
 
 
 def settings_of(pipeline: Pipeline) -> "Settings":
@@ -149,18 +150,24 @@ def settings_of(pipeline: Pipeline) -> "Settings":
         pipeline.config.seed,
         config.device,
         base=start.base,
-        lora=None if config.lora is None else Lora(**config.lora.model_dump(), base=start.name or ""),
+        lora=None if config.lora is None else Lora(**config.lora.model_dump(), base=start.told or ""),
         **config.model_dump(include=GIVEN),
     )
 
 
 def _processes(config: TrainConfig, device: "torch.device", *, is_tiny: bool) -> "Processes":
-    """As configured; else one for each GPU that torch sees here, or one on the CPU or from scratch."""
+    """As configured; else one for each GPU that torch sees here, or one on the CPU or from scratch.
+
+    Raises StageError where there are fewer GPUs.
+    """
     import torch
 
     from curate.training.launching import Processes
 
-    here = torch.cuda.device_count() if device.type == "cuda" and not is_tiny else 1
+    gpus = torch.cuda.device_count() if device.type == "cuda" else 0
+    if gpus and (config.processes or 0) > gpus:
+        raise StageError(f"train.processes = {config.processes}, but torch sees {gpus} GPUs here", do="lower it")
+    here = 1 if is_tiny else max(1, gpus)
     return Processes(config.processes or here, config.machines, config.rendezvous)
 
 
@@ -179,6 +186,8 @@ def _train(job: "Job", tokenizer: Any, processes: "Processes", device: "torch.de
             progress.say(f"{phase.name}: it is finished and was kept")
         elif steps := checkpoints.steps(phase.name):
             progress.say(f"{phase.name}: going on after step {steps}")
+    if all(checkpoints.finished(phase.name) is not None for phase in job.phases):
+        return
     if processes.count == 1:
         with enough_memory("the weights in float32"):
             model = models.start_model(job.settings, tokenizer)
@@ -191,8 +200,10 @@ def _train(job: "Job", tokenizer: Any, processes: "Processes", device: "torch.de
     jobs.write(job, folder)
     if job.settings.base is None:
         models.save(models.start_model(job.settings, tokenizer), tokenizer, folder / jobs.START)
-    launch(processes, folder, progress.say, progress.update)
-    remove_folder(folder)
+    try:
+        launch(processes, folder, progress.say, progress.update)
+    finally:
+        remove_folder(folder)
 
 
 def _flat(key: Mapping[str, Any]) -> dict[str, Any]:

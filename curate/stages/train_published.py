@@ -5,7 +5,6 @@ import os
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from curate.stages.train_start import MODEL, Parent, Start
@@ -44,10 +43,9 @@ def told(
     """The rest of `aligner.json`, beside the template. Losses are means in nats per target token."""
     phases = {WARMUP: data.copies, CORRECT: data.rows}
     values = asdict(settings)
-    origin = {
-        "base": start.name,
-        "is_local_base": start.base is not None and Path(start.base).exists(),
-    }
+    if settings.lora is not None:
+        del values["lora"]["base"]
+    origin = {"base": start.told, "is_local_base": start.is_local}
     return {
         **(origin if parent is None else parent.told()),
         "parameters": parameters,

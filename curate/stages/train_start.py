@@ -22,17 +22,26 @@ TEMPLATE, WARMUP_SHARE = "T1", 0.2
 
 @dataclass(frozen=True)
 class Start:
-    """base: what transformers loads, None for a model from scratch. name: what the configuration calls it."""
+    """base: what transformers loads, None for a model from scratch. name: what the configuration calls it.
+
+    parent: the Aligner's folder where it is one.
+    """
 
     base: str | None
     name: str | None
+    is_local: bool
     template: Template
     warmup_share: float
     parent: Path | None = None
 
+    @property
+    def told(self) -> str | None:
+        """Its name for others: of a folder the last part alone, as where it lay is nobody's matter."""
+        return Path(self.name).name if self.name and self.is_local else self.name
+
     def settings(self) -> dict[str, Any]:
         """For the stage's key: of a local folder a digest of its files, whatever its name."""
-        digest = folder_digest(Path(self.base)) if self.base is not None and Path(self.base).is_dir() else self.base
+        digest = folder_digest(Path(str(self.base))) if self.is_local else self.base
         return {
             "base": None if self.parent else digest,
             "aligner": digest if self.parent else None,
@@ -69,7 +78,7 @@ def start_of(pipeline: Pipeline) -> Start:
         is_local = name is not None and pipeline.path(name).is_dir()
         base = str(pipeline.path(str(name))) if is_local else name
         template = read_template(config.template or TEMPLATE, pipeline.folder)
-        return Start(base, name, template, WARMUP_SHARE if share is None else share)
+        return Start(base, name, is_local, template, WARMUP_SHARE if share is None else share)
     folder = _published(pipeline, config.aligner)
     template = read_aligner_template(folder)
     if config.template is not None:
@@ -80,7 +89,7 @@ def start_of(pipeline: Pipeline) -> Start:
                 f"{template.name} ({template.template_id})",
                 do="remove train.template to take the Aligner's, or start from train.base",
             )
-    return Start(str(folder), config.aligner, template, share or 0.0, folder)
+    return Start(str(folder), config.aligner, True, template, share or 0.0, folder)
 
 
 def parent_of(folder: Path) -> Parent:

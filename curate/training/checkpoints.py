@@ -10,7 +10,6 @@ gathered and written whole, one after the other, so a checkpoint does not depend
 
 import json
 import time
-from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -24,7 +23,7 @@ from safetensors.torch import save_file
 
 from curate.store.atomic import publish_folder, remove_folder
 from curate.training.ranks import ALONE, Ranks
-from curate.training.sharding import alike, put, whole
+from curate.training.sharding import alike, gather, put, whole
 from schemas.errors import StageError
 
 STATE, WEIGHTS, OPTIMISER = "state.json", "weights", "optimiser"
@@ -85,19 +84,20 @@ class Checkpoints:
         self, phase: str, step: int, model: Any, optimiser: torch.optim.Optimizer, curve: Sequence[Mapping[str, Any]]
     ) -> None:
         """Save the state after a step of a phase, then remove the phase's older ones but for those that are kept."""
-        gathered = {
-            WEIGHTS: ((name, whole(one)) for name, one in model.named_parameters() if one.requires_grad),
+        kinds: dict[str, list[tuple[str, torch.Tensor]]] = {
+            WEIGHTS: [(name, one) for name, one in model.named_parameters() if one.requires_grad],
             OPTIMISER: _moments(optimiser),
         }
-        self._saved_at = time.monotonic()
         if not self._ranks.is_first:
-            deque(chain.from_iterable(gathered.values()), maxlen=0)
+            for _, one in chain.from_iterable(kinds.values()):
+                gather(one)
             return
         with self._appearing(f"{phase}-{step:08d}", {"phase": phase, "step": step, "curve": list(curve)}) as scratch:
-            for kind, tensors in gathered.items():
-                _write(tensors, scratch, kind)
+            for kind, tensors in kinds.items():
+                _write(((name, whole(one)) for name, one in tensors), scratch, kind)
         for old in sorted(self._folder.glob(f"{phase}-[0-9]*"))[: -self._every.kept]:
             _remove(old)
+        self._saved_at = time.monotonic()
 
     def finished(self, phase: str) -> tuple[Path, list[dict[str, Any]]] | None:
         """The folder and the curve of a phase that came to its end."""
@@ -156,9 +156,9 @@ def read_weights(model: Any, folder: Path, pattern: str = "*") -> None:
         )
 
 
-def _moments(optimiser: torch.optim.Optimizer) -> Iterator[tuple[str, torch.Tensor]]:
-    for number, values in optimiser.state_dict()["state"].items():
-        yield from ((f"{number}.{name}", whole(value)) for name, value in values.items())
+def _moments(optimiser: torch.optim.Optimizer) -> list[tuple[str, torch.Tensor]]:
+    state = optimiser.state_dict()["state"]
+    return [(f"{number}.{name}", value) for number, values in state.items() for name, value in values.items()]
 
 
 def _read_optimiser(optimiser: torch.optim.Optimizer, folder: Path) -> None:

@@ -22,7 +22,7 @@ from curate.store.atomic import remove_folder
 from curate.training import models
 from curate.training.board import Board
 from curate.training.chat import chat_template
-from curate.training.checkpoints import Checkpoints, Every, read_weights
+from curate.training.checkpoints import Checkpoints, Every
 from curate.training.logs import EvaluationsSaid, Logs
 from curate.training.loop import Aside, Line, line_of, train
 from curate.training.packing import steps_of
@@ -30,10 +30,11 @@ from curate.training.ranks import ALONE, Ranks
 from curate.training.rehearsal import rehearse
 from curate.training.samples import Sampling, Shown
 from curate.training.settings import Lora, Settings
-from curate.training.sharding import gathered
+from curate.training.sharding import gathered, hand_out
 from curate.training.speed import StepLog
 from curate.training.templates import Template
 from curate.training.tokens import TokenRow
+from schemas.errors import StageError
 
 JOB, ROWS, START = "job.json", "rows.safetensors", "start"
 MODEL, ADAPTER = "model", "adapter"
@@ -100,6 +101,7 @@ def do(job: Job, model: Any, tokenizer: Any, voice: Voice, ranks: Ranks = ALONE)
     """Train what is left of each phase; each leaves its model and curve among the checkpoints. Raises StageError."""
     checkpoints = job.checkpoints(ranks)
     tokenizer.chat_template = chat_template(job.settings.template, tokenizer)
+    _agree(job, checkpoints, model, ranks)
     left = {
         phase.name: steps_of(phase.rows, phase.epochs, job.settings, phase.name, ranks.count)
         for phase in job.phases
@@ -111,10 +113,13 @@ def do(job: Job, model: Any, tokenizer: Any, voice: Voice, ranks: Ranks = ALONE)
             voice.note(f"the largest packs fit: {highest / 2**30:.1f} GiB")
     with closing(job.log(voice) if ranks.is_first else Logs()) as log:
         sampling = Sampling(job.shown, tokenizer, job.settings.template, job.settings.tokens_per_batch)
+        before: str | None = None
         for phase in job.phases:
             if left.pop(phase.name, None) is None:
-                _read_finished(job, model, phase.name)
+                before = phase.name
                 continue
+            if before is not None and not checkpoints.steps(phase.name):
+                _read_finished(job, model, before, ranks)
             later = sum(step.tokens for own in left.values() for step in own)
             aside = Aside(checkpoints, log, phase.held_out, sampling, later)
             curve = train(model, phase.rows, phase.epochs, job.settings, phase.name, voice.say, aside, ranks)
@@ -160,9 +165,25 @@ def read(folder: Path) -> Job:
     return Job(_settings(told["settings"]), phases, told["identity"], every, home, shown, told["has_board"])
 
 
-def _read_finished(job: Job, model: Any, phase: str) -> None:
+def _agree(job: Job, checkpoints: Checkpoints, model: Any, ranks: Ranks) -> None:
+    """Raises StageError where the processes would go on from different places: a shared folder may lag behind."""
+    device = next(model.parameters()).device
+    mine = [
+        float(-1 if checkpoints.finished(phase.name) is not None else checkpoints.steps(phase.name))
+        for phase in job.phases
+    ]
+    firsts = ranks.total([one if ranks.is_first else 0.0 for one in mine], device)
+    if ranks.total([float(mine != firsts)], device) != [0.0]:
+        raise StageError(
+            f"train: the processes see different checkpoints in {job.home / CHECKPOINTS}",
+            do="run again in a minute: a folder that machines share may show new files late",
+        )
+
+
+def _read_finished(job: Job, model: Any, phase: str, ranks: Ranks) -> None:
     if job.settings.lora is None:
-        read_weights(model, job.model(phase))
+        whole = models.load(str(job.model(phase)), torch.device("cpu"))[0] if ranks.is_first else None
+        hand_out(whole, model, ranks)
         return
     from curate.training import lora
 

@@ -1,6 +1,7 @@
 """Starts the processes of a training by torchrun, waits for them, and says what they say."""
 
 import json
+import os
 import shlex
 import subprocess
 import sys
@@ -10,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from curate.identity import content_id
-from curate.training.worker import ERROR, die_with_parent
+from curate.training.worker import ERRORS, PARENT, die_with_parent
 from schemas.errors import StageError
 
 LOG = "processes.log"
@@ -55,7 +56,11 @@ def launch(processes: Processes, folder: Path, note: Callable[[str], None], say:
         note(f"start on each other machine: torchrun {shlex.join(command)}")
     path = folder.parent / LOG
     own = [sys.executable, "-m", "curate.training.launching", *command]
-    with path.open("ab") as log, subprocess.Popen(own, stdout=subprocess.PIPE, stderr=log) as agent:  # noqa: S603 - our own words
+    environment = {**os.environ, PARENT: str(os.getpid())}
+    with (
+        path.open("ab") as log,
+        subprocess.Popen(own, stdout=subprocess.PIPE, stderr=log, env=environment) as agent,  # noqa: S603 - our own words
+    ):
         try:
             for line in agent.stdout or ():
                 match _told(line):
@@ -80,9 +85,8 @@ def _told(line: bytes) -> Any:
 
 
 def _error(folder: Path, log: Path, returncode: int) -> StageError:
-    path = folder / ERROR
-    if path.exists():
-        return StageError(**json.loads(path.read_text(encoding="utf-8")))
+    if told := sorted(folder.glob(ERRORS.format("*"))):
+        return StageError(**json.loads(told[0].read_text(encoding="utf-8")))
     return StageError(
         f"train: a process of the training ended early (torchrun: {returncode}); what it said last is in {log}",
         do="mend it and run again: the training goes on from its newest checkpoint",
@@ -93,4 +97,5 @@ if __name__ == "__main__":
     from torch.distributed.run import main as torchrun
 
     die_with_parent()
+    os.environ[PARENT] = str(os.getpid())
     torchrun(sys.argv[1:])

@@ -12,7 +12,7 @@ from curate.training.attention import rows_apart
 from curate.training.checkpoints import Checkpoints
 from curate.training.losses import row_losses, target_losses
 from curate.training.memory import enough_memory, in_words
-from curate.training.models import layers_of
+from curate.training.models import compile_layers
 from curate.training.packing import Step, pack_of, steps_of
 from curate.training.ranks import ALONE, Ranks
 from curate.training.samples import Sample, Sampling
@@ -106,9 +106,7 @@ def train(
         _log(aside, {"event": "resumed", "phase": phase, "step": done})
     held_out_loss = next((line.held_out_loss for line in reversed(curve) if isinstance(line, HeldOut)), None)
     watch = Watch(model, device, sum(step.tokens for step in steps[done:]) + aside.later_tokens, ranks.count)
-    if settings.compile:
-        for layer in layers_of(model):
-            layer.compile(dynamic=True)
+    compile_layers(model, is_on=settings.compile)
     model.train()
     checkpoint_activations(model, is_on=settings.activation_checkpointing)
     for number, step in enumerate(steps[done:], start=done + 1):
@@ -143,8 +141,7 @@ def train(
         watch.go_on()
         say(in_passing(figures, len(steps), watch.left(), held_out_loss))
     checkpoint_activations(model, is_on=False)
-    for layer in layers_of(model):
-        layer._compiled_call_impl = None
+    compile_layers(model, is_on=False)
     return curve
 
 

@@ -74,8 +74,19 @@ def tiny_model(tokenizer: Any, max_tokens: int, seed: int) -> Any:
 
 
 def layers_of(model: Any) -> list[Any]:
-    """The decoder layers: what transformers says that no device may split."""
-    return [module for module in model.modules() if type(module).__name__ in model._no_split_modules]
+    """The decoder layers: what transformers says that no device may split. FSDP puts its name before theirs."""
+    names = {name for one in model._no_split_modules for name in (one, f"FSDP{one}")}
+    return [module for module in model.modules() if type(module).__name__ in names]
+
+
+def compile_layers(model: Any, *, is_on: bool) -> None:
+    """Compile what each decoder layer computes, or take that back. The hooks of FSDP stay outside: with them inside
+    nothing would be compiled.
+    """
+    for layer in layers_of(model):
+        vars(layer).pop("forward", None)
+        if is_on:
+            layer.forward = torch.compile(layer.forward, dynamic=True)
 
 
 def quiet() -> None:

@@ -7,7 +7,7 @@ import torch
 
 from curate.training.loop import accumulate, checkpoint_activations
 from curate.training.memory import enough_memory
-from curate.training.models import layers_of
+from curate.training.models import compile_layers
 from curate.training.packing import Step
 from curate.training.ranks import ALONE, Ranks
 from curate.training.settings import Settings
@@ -33,9 +33,7 @@ def rehearse(model: Any, steps: Sequence[Step], settings: Settings, ranks: Ranks
     trained = [one for one in model.parameters() if one.requires_grad]
     model.train()
     checkpoint_activations(model, is_on=settings.activation_checkpointing)
-    if settings.compile:
-        for layer in layers_of(model):
-            layer.compile(dynamic=True)
+    compile_layers(model, is_on=settings.compile)
     with (
         torch.random.fork_rng(devices=[device] if device.type == "cuda" else []),
         enough_memory("the optimiser's state"),

@@ -15,6 +15,7 @@ from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import MixedPrecisionPolicy, fully_shard, register_fsdp_forward_method
 from torch.distributed.tensor import DTensor, distribute_tensor
 
+from curate.training.attention import rows_apart
 from curate.training.losses import losses_of
 from curate.training.models import layers_of
 from curate.training.ranks import Ranks
@@ -23,39 +24,57 @@ from curate.training.ranks import Ranks
 def sharded(whole: Any | None, ranks: Ranks, device: torch.device, made: Callable[[Any], Any]) -> Any:
     """The model in parts over all processes. Only the first has it whole, on the CPU; the others give None.
 
-    made: makes a model of a configuration. A device's memory holds its parts and one whole weight.
+    made: makes a model of a configuration. A device's memory holds its parts and one whole weight. Raises StageError
+    where its attention cannot be packed.
     """
     told = [None if whole is None else whole.config]
     dist.broadcast_object_list(told, device=device)
     with torch.device("meta"):
         model = made(told[0])
+    with rows_apart(model):
+        pass  # refused here or not at all: what is looked at is the class, and FSDP puts one of its own in its place
     policy = MixedPrecisionPolicy(torch.bfloat16, torch.float32) if device.type == "cuda" else MixedPrecisionPolicy()
     mesh = init_device_mesh(device.type, (ranks.count,))
     for part in (*layers_of(model), model):
         fully_shard(part, mesh=mesh, mp_policy=policy, reshard_after_forward=True)
     model.to_empty(device=device)
-    full = {} if whole is None else {**dict(whole.named_parameters()), **dict(whole.named_buffers())}
-    with torch.no_grad():
-        for name, part in [*model.named_parameters(), *model.named_buffers()]:
-            weight = (
-                full[name].to(device) if ranks.is_first else torch.empty(part.shape, dtype=part.dtype, device=device)
-            )
-            dist.broadcast(weight.contiguous(), 0)
-            put(part, weight)
+    hand_out(whole, model, ranks)
     model.losses = partial(losses_of, model)
     register_fsdp_forward_method(model, "losses")
     return model
 
 
+def hand_out(whole: Any | None, model: Any, ranks: Ranks) -> None:
+    """Put the weights and buffers of a whole model, which only the first process has, into that of each process."""
+    given = {} if whole is None else {**dict(whole.named_parameters()), **dict(whole.named_buffers())}
+    with torch.no_grad():
+        for name, part in [*model.named_parameters(), *model.named_buffers()]:
+            if ranks.is_first:
+                weight = given[name].to(part.device).contiguous()
+            else:
+                weight = torch.empty(part.shape, dtype=part.dtype, device=part.device)
+            if ranks.count > 1:
+                dist.broadcast(weight, 0)
+            put(part, weight)
+
+
+def gather(tensor: torch.Tensor) -> torch.Tensor:
+    """A weight as one tensor, where it is; all processes must ask for the same one."""
+    return (tensor.full_tensor() if isinstance(tensor, DTensor) else tensor).detach()
+
+
 def whole(tensor: torch.Tensor) -> torch.Tensor:
-    """A weight as one tensor, on the CPU; all processes must ask for the same one."""
-    return (tensor.full_tensor() if isinstance(tensor, DTensor) else tensor).detach().cpu().contiguous()
+    """The same on the CPU."""
+    return gather(tensor).cpu().contiguous()
 
 
 def gathered(model: Any, ranks: Ranks) -> dict[str, torch.Tensor]:
     """All weights, whole and on the CPU, in the first process; nothing in the others, which must ask with it."""
-    weights = ((name, whole(one)) for name, one in model.named_parameters())
-    return {name: one for name, one in weights if ranks.is_first}
+    if ranks.is_first:
+        return {name: whole(one) for name, one in model.named_parameters()}
+    for one in model.parameters():
+        gather(one)
+    return {}
 
 
 def alike(tensor: torch.Tensor, parameter: torch.Tensor) -> torch.Tensor:

@@ -1,7 +1,7 @@
 """One of several processes that train together, as torchrun starts it: `-m curate.training.worker JOB_FOLDER`.
 
 The first one tells on stdout how far the training is, a JSON string a line, and what must be seen as `{"note": …}`.
-One that fails leaves `error.json`.
+One that fails leaves `error-RANK.json`.
 """
 
 import ctypes
@@ -15,11 +15,16 @@ import torch
 
 from curate.store.atomic import replacing
 from curate.training import job, models
+from curate.training.memory import enough_memory
 from curate.training.ranks import joined, own_device
 from curate.training.sharding import sharded
 from schemas.errors import CurateError
 
-ERROR = "error.json"
+ERRORS = "error-{}.json"
+"""By rank."""
+
+PARENT = "CURATE_PARENT"
+"""Variable with the process that this one must not outlive; without it, its parent at the start."""
 
 
 def main(folder: Path) -> int:
@@ -28,7 +33,7 @@ def main(folder: Path) -> int:
     try:
         work(folder)
     except CurateError as error:
-        with replacing(folder / ERROR) as scratch:
+        with replacing(folder / ERRORS.format(os.environ["RANK"])) as scratch:
             scratch.write_text(json.dumps({"what": error.what, "do": error.do}), encoding="utf-8")
         return 1
     return 0
@@ -45,7 +50,8 @@ def work(folder: Path) -> None:
     tokenizer = models.load_tokenizer(base)
     adapted = models.adapting(made.settings)
     whole = adapted(models.load(base, torch.device("cpu"))[0]) if ranks.is_first else None
-    model = sharded(whole, ranks, device, lambda config: adapted(models.empty(config)))
+    with enough_memory("this process's part of the weights in float32"):
+        model = sharded(whole, ranks, device, lambda config: adapted(models.empty(config)))
     del whole
     voice = job.Voice(tell, lambda text: tell({"note": text})) if ranks.is_first else job.Voice(_hush, _hush)
     job.do(made, model, tokenizer, voice, ranks)
@@ -66,9 +72,9 @@ def _hush(_: str) -> None:
 def die_with_parent() -> None:
     """Let the kernel kill this process when its parent dies, even by -9: nobody else would stop it. Linux only."""
     if sys.platform == "linux":
-        parent = os.getppid()
+        parent = int(os.environ.get(PARENT, os.getppid()))
         ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
-        if os.getppid() != parent:
+        if os.getppid() != parent:  # it died before this line
             os.kill(os.getpid(), signal.SIGKILL)
 
 

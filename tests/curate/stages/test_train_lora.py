@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from pathlib import Path
 
 import pytest
 import torch
@@ -62,7 +63,21 @@ def test_the_aligner_is_whole_and_the_adapter_on_its_base_is_the_same_model(adap
     for other in (copy, AutoModelForCausalLM.from_pretrained(base)):
         assert not torch.allclose(logits(other), logits(whole), rtol=0, atol=1e-3)
     told = json.loads((store.file("train", "adapter") / "adapter_config.json").read_text())
-    assert (told["base_model_name_or_path"], told["r"], told["lora_alpha"], told["lora_dropout"]) == (base, 4, 8, 0.1)
+    assert (told["base_model_name_or_path"], told["r"], told["lora_alpha"], told["lora_dropout"]) == (
+        Path(base).name,
+        4,
+        8,
+        0.1,
+    )
+
+
+def test_no_published_file_tells_where_the_base_lay(adapted, base):
+    folder = RunStore(adapted[0].workdir).file("train", "aligner").parent
+    texts = [path for path in folder.rglob("*") if path.suffix not in {".safetensors", ".parquet"} and path.is_file()]
+    assert len(texts) > 10
+    for path in texts:
+        assert str(Path(base).parent) not in path.read_text(), path
+    assert Path(base).name in (folder / "aligner" / "README.md").read_text()
 
 
 def test_what_was_merged_is_measured_like_any_aligner(adapted):

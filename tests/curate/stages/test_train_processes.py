@@ -23,7 +23,14 @@ from tests.commands import LONGEST_S, until
 from tests.curate.stages.killing import command
 from tests.curate.stages.training import steps_log, trained, untrained
 
-SETTINGS = {"rows_per_step": 8, "tokens_per_step": None, "warmup_share": 0.5, "epochs": 3, "checkpoint_steps": 2}
+SETTINGS = {
+    "rows_per_step": 8,
+    "tokens_per_step": None,
+    "warmup_share": 0.5,
+    "epochs": 3,
+    "checkpoint_steps": 2,
+    "device": "cpu",
+}
 WORKER = "curate.training.worker"
 
 

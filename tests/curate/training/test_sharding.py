@@ -13,6 +13,7 @@ from curate.training.checkpoints import Checkpoints, Every
 from curate.training.drafting import write
 from curate.training.loop import held_out
 from curate.training.ranks import ALONE, Ranks
+from curate.training.sharding import hand_out
 from tests.conftest import ROOT
 from tests.curate.training import tiny
 from tests.curate.training.two_processes import CPU, ROWS, SETTINGS, STEPS, gradients
@@ -62,6 +63,24 @@ def test_each_process_holds_half_of_the_weights(found):
     assert [sum(rank["parts"]) for rank in found] == pytest.approx(
         [tiny.model("gemma").num_parameters() / 2] * 2, rel=0.01
     )
+
+
+def test_what_cannot_be_packed_is_refused_and_what_is_compiled_is_found_in_parts_too(found):
+    for rank in found:
+        assert "attention of gptj cannot be packed" in rank["refused"]
+        assert rank["layers"] == 2
+
+
+def test_a_model_of_experts_whose_files_have_other_names_is_read_back(tmp_path):
+    from transformers import MixtralConfig, MixtralForCausalLM
+
+    shape = {**tiny.SHAPE, "num_key_value_heads": 2, "num_local_experts": 2}
+    torch.manual_seed(0)
+    model, other = (MixtralForCausalLM(MixtralConfig(**shape)) for _ in range(2))
+    models.save(model, models.train_tokenizer(["a text"], 300), tmp_path)
+    hand_out(models.load(str(tmp_path), CPU)[0], other, ALONE)
+    for name, weight in model.named_parameters():
+        assert torch.equal(other.get_parameter(name), weight), name
 
 
 def test_held_out_loss_and_written_texts_are_those_of_one_process(found):

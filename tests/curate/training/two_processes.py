@@ -16,6 +16,7 @@ from curate.training.ranks import joined
 from curate.training.settings import settings
 from curate.training.sharding import gathered, sharded, whole
 from curate.training.templates import TEMPLATES
+from schemas.errors import StageError
 from tests.curate.training import tiny
 
 CPU = torch.device("cpu")
@@ -35,6 +36,13 @@ def gradients(model: Any, packs: list[Any], ranks: Any) -> tuple[float, dict[str
     return loss, {name: whole(one.grad).flatten().tolist() for name, one in model.named_parameters()}
 
 
+def unpackable() -> Any:
+    """A model that computes its attention by itself."""
+    from transformers import GPTJConfig, GPTJForCausalLM
+
+    return GPTJForCausalLM(GPTJConfig(vocab_size=tiny.VOCABULARY, n_embd=64, n_layer=1, n_head=4, rotary_dim=8))
+
+
 def main(folder: Path) -> None:
     torch.set_num_threads(1)
     ranks = joined(CPU)
@@ -46,6 +54,11 @@ def main(folder: Path) -> None:
         checkpoint_activations(model, is_on=True)
         found[make]["activations twice"] = gradients(model, STEPS["2 x 16"], ranks)
         checkpoint_activations(model, is_on=False)
+    found["layers"] = len(models.layers_of(model))
+    try:
+        sharded(unpackable() if ranks.is_first else None, ranks, CPU, models.empty)
+    except StageError as error:
+        found["refused"] = error.what
     optimiser = torch.optim.AdamW(model.parameters(), lr=1e-2)
     gradients(model, STEPS["8 x 4"], ranks)
     optimiser.step()
