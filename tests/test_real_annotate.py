@@ -1,17 +1,16 @@
 """The report of the annotate stage on the corrections of a real Aligner, against figures worked out without our code."""
 
-import gzip
 import json
 
 import polars as pl
 import pytest
 
 from curate.config.model import Pipeline
-from curate.config.reading import read_pipeline
 from curate.pipeline import run_stage
 from curate.report import rows
 from curate.store.run import RunStore
-from tests.conftest import REAL_DATA, lines, needs_real_data
+from tests.conftest import needs_real_data
+from tests.real_corrections import pipeline_of, triples
 
 UPSTREAM = ("claude-3-opus-20240229", "qwen1.5-72b-chat")
 COPIES = {"claude-3-opus-20240229": 0.065, "qwen1.5-72b-chat": 0.123}
@@ -19,40 +18,11 @@ COPIES = {"claude-3-opus-20240229": 0.065, "qwen1.5-72b-chat": 0.123}
 pytestmark = pytest.mark.real_data
 
 
-def triples(model: str) -> list[dict[str, str]]:
-    with gzip.open(REAL_DATA / "corrections" / f"aligner-2b_{model}.jsonl.gz", "rt", encoding="utf-8") as file:
-        return [json.loads(line) for line in file]
-
-
 @pytest.fixture(scope="module", params=UPSTREAM)
 def annotated(request, tmp_path_factory) -> tuple[str, Pipeline]:
     """All pairs of one upstream model, corrected by the recorded Aligner; no gate judges and nothing is merged."""
     needs_real_data()
-    folder = tmp_path_factory.mktemp("real")
-    found = triples(request.param)
-    lines(folder / "prompts.jsonl", [{"text": row["question"]} for row in found])
-    lines(folder / "answers.jsonl", [{"prompt": r["question"], "model": "m", "answer": r["answer"]} for r in found])
-    lines(folder / "corrections.jsonl", found)
-    (folder / "pipelines.toml").write_text("""
-        [[pipelines.p.sources]]
-        path = "prompts.jsonl"
-        field = "text"
-        license = "CC-BY-NC-4.0"
-        [pipelines.p.filter.thresholds]
-        "length.characters" = { min = 0 }
-        [[pipelines.p.generate.models]]
-        name = "m"
-        provider = "recorded"
-        path = "answers.jsonl"
-        [pipelines.p.dedup]
-        question_similarity = 1.0
-        lexical_similarity = 1.0
-        [[pipelines.p.annotate.annotators]]
-        name = "aligner-2b"
-        kind = "recorded"
-        path = "corrections.jsonl"
-        """)
-    made = read_pipeline(folder / "pipelines.toml")
+    made = pipeline_of(triples(request.param), tmp_path_factory.mktemp("real"))
     for stage in ("filter", "generate", "dedup", "annotate"):
         run_stage(made, stage, lambda _: None, again=False)
     return request.param, made

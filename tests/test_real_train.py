@@ -1,6 +1,5 @@
 """Training on corrections of a real Aligner: the held-out loss falls, and what is reported is what is so."""
 
-import gzip
 import json
 import math
 
@@ -10,11 +9,11 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from curate.config.model import Pipeline
-from curate.config.reading import read_pipeline
 from curate.pipeline import run_stage
 from curate.store.run import RunStore
 from curate.training.templates import TEMPLATES
-from tests.conftest import REAL_DATA, lines, needs_real_data
+from tests.conftest import needs_real_data
+from tests.real_corrections import pipeline_of, triples
 
 pytestmark = pytest.mark.real_data
 ROWS, MAX_TOKENS = 120, 1536
@@ -24,30 +23,7 @@ ROWS, MAX_TOKENS = 120, 1536
 def real(tmp_path_factory) -> Pipeline:
     """The first rows of what a real Aligner made of real answers, released and trained on."""
     needs_real_data()
-    folder = tmp_path_factory.mktemp("real")
-    with gzip.open(REAL_DATA / "corrections" / "aligner-2b_qwen1.5-72b-chat.jsonl.gz", "rt", encoding="utf-8") as file:
-        found = [json.loads(line) for line in file][:ROWS]
-    lines(folder / "prompts.jsonl", [{"text": row["question"]} for row in found])
-    lines(folder / "answers.jsonl", [{"prompt": r["question"], "model": "m", "answer": r["answer"]} for r in found])
-    lines(folder / "corrections.jsonl", found)
-    (folder / "pipelines.toml").write_text(f"""
-        [[pipelines.p.sources]]
-        path = "prompts.jsonl"
-        field = "text"
-        license = "CC-BY-NC-4.0"
-        [pipelines.p.filter.thresholds]
-        "length.characters" = {{ min = 0 }}
-        [[pipelines.p.generate.models]]
-        name = "m"
-        provider = "recorded"
-        path = "answers.jsonl"
-        [pipelines.p.dedup]
-        question_similarity = 1.0
-        lexical_similarity = 1.0
-        [[pipelines.p.annotate.annotators]]
-        name = "aligner-2b"
-        kind = "recorded"
-        path = "corrections.jsonl"
+    more = f"""
         [pipelines.p.release]
         validation_share = 0.15
         [pipelines.p.train]
@@ -55,8 +31,8 @@ def real(tmp_path_factory) -> Pipeline:
         warmup_share = 0.1
         max_tokens = {MAX_TOKENS}
         max_too_long_share = 0.5
-        """)
-    made = read_pipeline(folder / "pipelines.toml")
+        """
+    made = pipeline_of(triples("qwen1.5-72b-chat")[:ROWS], tmp_path_factory.mktemp("real"), more)
     for stage in ("filter", "generate", "dedup", "annotate", "release", "train"):
         run_stage(made, stage, lambda _: None, again=False)
     return made
