@@ -35,7 +35,7 @@ What it reads, letter by letter:
 
 ## Training
 
-| phase | rows | steps | last loss | held-out loss after each epoch |
+| phase | rows | steps | last loss | held-out loss at each evaluation |
 | --- | --- | --- | --- | --- |
 {phases}
 
