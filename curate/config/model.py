@@ -158,7 +158,7 @@ class TrainConfig(Table):
     """Part of the rows on which the model first learns to copy (Q-A-A); 0.2, or 0 with `aligner`, which did so."""
     epochs: float | None = Field(default=None, gt=0)
     """Passes over the training rows, the warm-up not counted."""
-    lr_peak: float | None = Field(default=None, gt=0)
+    lr_peak: float | None = Field(default=None, gt=0, lt=1e38)
     """Highest learning rate, after 10 % (tiny) or 3 % of the steps; cosine to 0 from there."""
     rows_per_step: int | None = Field(default=None, ge=1)
     """Rows whose gradients make one optimiser step: 256 in the paper's presets; `tiny` counts tokens."""
@@ -194,7 +194,7 @@ class TrainConfig(Table):
     """Processes of a machine that train together; one for each GPU that torch sees, or one on a CPU or from scratch."""
     machines: int = Field(default=1, ge=1)
     """Machines that train together; the run says what to start on the others."""
-    rendezvous: str | None = None
+    rendezvous: str | None = Field(default=None, pattern=r"^[\w.:\[\]-]+:[0-9]{1,5}$")
     """host:port of this machine, where several machines find each other."""
 
     @model_validator(mode="after")

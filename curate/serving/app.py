@@ -100,8 +100,9 @@ class Endpoint:
     def _check_key(self, request: Request) -> None:
         """Raises RefusedError (401) where clients need a key of this endpoint, and this one has none."""
         wanted = self._settings.client_key
-        given = request.headers.get("authorization", "").removeprefix("Bearer ")
-        if wanted is not None and not hmac.compare_digest(given.encode(), wanted.encode()):
+        scheme, _, given = request.headers.get("authorization", "").partition(" ")
+        is_given = scheme.lower() == "bearer" and hmac.compare_digest(given.encode(), (wanted or "").encode())
+        if wanted is not None and not is_given:
             raise RefusedError(401, "invalid_api_key", "This endpoint wants a key of its own, and got none or another.")
 
     def _begin(self, work: Callable[[], Coroutine[Any, Any, T]]) -> "asyncio.Task[T]":

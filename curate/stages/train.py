@@ -124,10 +124,14 @@ def run(pipeline: Pipeline, store: RunStore, key: dict[str, Any], progress: Prog
 
 
 def settle(store: RunStore) -> None:
-    """Remove the checkpoints of the training that was published; those of another one stay."""
+    """Remove the checkpoints of the training that was published; those of another one, or unreadable ones, stay."""
+    remove_folder(store.workdir / NAME / JOB)
     folder, manifest = store.workdir / NAME / CHECKPOINTS, store.manifest(NAME)
     states = sorted(folder.glob("[!.]*/state.json"))
-    identity = json.loads(states[0].read_text(encoding="utf-8"))["identity"] if states else {}
+    try:
+        identity = json.loads(states[0].read_text(encoding="utf-8"))["identity"] if states else {}
+    except (ValueError, KeyError, TypeError):
+        return
     if not states or (manifest is not None and {**identity, **_flat(manifest.key)} == identity):
         remove_folder(folder)
 
@@ -208,5 +212,8 @@ def _train(job: "Job", tokenizer: Any, processes: "Processes", device: "torch.de
 
 def _flat(key: Mapping[str, Any]) -> dict[str, Any]:
     """What the stage's key names, on one level: what a user finds in `pipelines.toml`."""
-    settings = {f"train.{name}": value for name, value in key["settings"].items()}
+    settings: dict[str, Any] = {}
+    for name, value in key["settings"].items():
+        parts = value if isinstance(value, dict) else {"": value}
+        settings.update({f"train.{name}.{part}".rstrip("."): one for part, one in parts.items()})
     return {**{name: value for name, value in key.items() if name != "settings"}, **settings}

@@ -63,7 +63,12 @@ def data_of(tokenizer: Any, training: Texts, validation: Texts, settings: "Setti
     """Token rows of both splits. Raises StageError where more than `max_share` of the training rows are too long."""
     rows, copies, too_long = _fitting(tokenizer, training, settings.max_tokens)
     share = len(too_long) / len(training.row_ids)
-    if share > max_share or not rows:
+    if not rows:
+        raise StageError(
+            f"train: no row is left, as all {len(training.row_ids):,} are longer than {settings.max_tokens} tokens",
+            do="raise train.max_tokens",
+        )
+    if share > max_share:
         raise StageError(
             f"train: {len(too_long):,} of {len(training.row_ids):,} rows ({share:.1%}) are longer than "
             f"{settings.max_tokens} tokens; {max_share:.1%} may be",

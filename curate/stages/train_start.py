@@ -8,7 +8,7 @@ from typing import Any
 from curate.config.model import Pipeline
 from curate.identity import folder_digest
 from curate.store.run import RunStore
-from curate.training.folder import aligner_id, read_aligner_template, read_learned, read_told
+from curate.training.folder import FILE, aligner_id, read_aligner_template, read_learned, read_told
 from curate.training.settings import BASES
 from curate.training.templates import Template, read_template
 from schemas.errors import StageError
@@ -96,12 +96,19 @@ def parent_of(folder: Path) -> Parent:
     """Reads all files of the folder once."""
     told = read_told(folder)
     base, is_local, release = (told.get(name) for name in ("base", "is_local_base", "release"))
+    if not isinstance(base, str | None) or not (release is None or {"name", "version"} <= set(release)):
+        raise StageError(
+            f"{folder / FILE} is damaged: its base or release is none", do="copy the Aligner's folder anew"
+        )
     return Parent(aligner_id(folder), base, bool(is_local), release, read_learned(folder))
 
 
 def _published(pipeline: Pipeline, named: str) -> Path:
     """An Aligner's own folder; of a training's folder, `runs/NAME/train`, the Aligner that it published last."""
-    folder = pipeline.path(named).resolve()
+    try:
+        folder = pipeline.path(named).resolve()
+    except (OSError, RuntimeError, ValueError) as error:  # a loop of links, a name that cannot be one
+        raise StageError(f"train.aligner {named!r} is no folder: {error}", do="name an Aligner's folder") from error
     if (folder / "manifest.json").is_file():
         folder = RunStore(folder.parent).file(folder.name, MODEL)
     if folder.is_relative_to(pipeline.workdir / STAGE):

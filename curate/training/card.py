@@ -140,4 +140,5 @@ def _fenced(text: str) -> str:
 
 
 def _cell(text: str) -> str:
-    return re.sub(r"([\\`*_|\[\]])", r"\\\1", " ".join(text.split())).replace("<", "&lt;")
+    plain = "".join(letter if letter.isprintable() else " " for letter in text)
+    return re.sub(r"([\\`*_|\[\]])", r"\\\1", " ".join(plain.split())).replace("<", "&lt;")

@@ -18,10 +18,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
 from curate.store.atomic import publish_folder, remove_folder
+from curate.training.models import writable
 from curate.training.ranks import ALONE, Ranks
 from curate.training.sharding import alike, gather, put, whole
 from schemas.errors import StageError
@@ -120,12 +121,15 @@ class Checkpoints:
         scratch = self._folder / SCRATCH
         scratch.mkdir()
         yield scratch
-        told = {"identity": self._identity, **state}
+        told = {"identity": self._identity, "files": _sizes(scratch), **state}
         (scratch / STATE).write_text(json.dumps(told, indent=1, sort_keys=True) + "\n", encoding="utf-8")
         publish_folder(scratch, self._folder / name)
 
     def _check(self, found: Path) -> None:
-        theirs = _state(found)["identity"]
+        state = _state(found)
+        theirs = state["identity"]
+        if state["files"] != _sizes(found):
+            raise _damaged(found, "its files are not those that were saved")
         different = [
             f"{name}: {_shown(theirs.get(name))} there, {_shown(self._identity.get(name))} now"
             for name in sorted(theirs.keys() | self._identity.keys())
@@ -151,9 +155,7 @@ def read_weights(model: Any, folder: Path, pattern: str = "*") -> None:
                 put(parameters[name], tensor)
                 missing.discard(name)
     if missing:
-        raise StageError(
-            f"{folder} holds no {min(missing)}", do="start anew: curate run --stage train --again removes checkpoints"
-        )
+        raise _damaged(folder, f"it holds no {min(missing)}")
 
 
 def _moments(optimiser: torch.optim.Optimizer) -> list[tuple[str, torch.Tensor]]:
@@ -168,24 +170,31 @@ def _read_optimiser(optimiser: torch.optim.Optimizer, folder: Path) -> None:
     for place, tensor in _read(folder, f"{OPTIMISER}*"):
         number, _, name = place.partition(".")
         state["state"].setdefault(int(number), {})[name] = alike(tensor, parameters[int(number)])
+    if state["state"].keys() != {number for number, one in enumerate(parameters) if one.requires_grad}:
+        raise _damaged(folder, "moments of the optimiser are missing")
     optimiser.load_state_dict(state)
 
 
 def _write(tensors: Iterator[tuple[str, torch.Tensor]], folder: Path, kind: str) -> None:
     """Files of about FILE_BYTES, so that memory holds no more."""
     number, part = 0, dict(islice(tensors, 1))
-    for name, tensor in tensors:
-        if sum(one.nbytes for one in part.values()) + tensor.nbytes > FILE_BYTES:
-            save_file(part, folder / f"{kind}-{number:05d}.safetensors")
-            number, part = number + 1, {}
-        part[name] = tensor
-    save_file(part, folder / f"{kind}-{number:05d}.safetensors")
+    with writable(folder):
+        for name, tensor in tensors:
+            if sum(one.nbytes for one in part.values()) + tensor.nbytes > FILE_BYTES:
+                save_file(part, folder / f"{kind}-{number:05d}.safetensors")
+                number, part = number + 1, {}
+            part[name] = tensor
+        save_file(part, folder / f"{kind}-{number:05d}.safetensors")
 
 
 def _read(folder: Path, pattern: str) -> Iterator[tuple[str, torch.Tensor]]:
     """Name and tensor, one at a time, of the files that `_write` or transformers wrote."""
     for path in sorted(folder.glob(f"{pattern}.safetensors")):
-        with safe_open(path, "pt") as file:
+        try:
+            file: Any = safe_open(path, "pt")
+        except SafetensorError as error:
+            raise _damaged(path, str(error)) from error
+        with file:
             yield from ((name, file.get_tensor(name)) for name in file.keys())  # noqa: SIM118 - it is no mapping
 
 
@@ -194,11 +203,27 @@ def _whole(folder: Path) -> list[Path]:
 
 
 def _state(folder: Path) -> dict[str, Any]:
+    kinds = {"identity": dict, "files": dict, "phase": str, "step": (int, type(None)), "curve": list}
     try:
         state: dict[str, Any] = json.loads((folder / STATE).read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise StageError(f"{folder / STATE} is damaged: {error}", do=f"remove {folder}") from error
+        is_right = all(isinstance(state[name], kind) for name, kind in kinds.items())  # type: ignore[arg-type]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise _damaged(folder / STATE, f"{type(error).__name__}: {error}") from error
+    if not is_right:
+        raise _damaged(folder / STATE, "a value is of another kind")
     return state
+
+
+def _sizes(folder: Path) -> dict[str, int]:
+    """Bytes of each file but `state.json`, by its name."""
+    files = sorted(path for path in folder.rglob("*") if path.is_file() and path != folder / STATE)
+    return {path.relative_to(folder).as_posix(): path.stat().st_size for path in files}
+
+
+def _damaged(place: Path, why: str) -> StageError:
+    return StageError(
+        f"{place} is damaged: {why}", do="start anew: curate run --stage train --again removes checkpoints"
+    )
 
 
 def _remove(folder: Path) -> None:

@@ -15,6 +15,9 @@ FORMAT = 1
 LEARNED = "learned.txt"
 """The ids of all triples that the Aligner and those before it learned from, one a line, sorted."""
 
+UNREADABLE = (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError, ConfigError)
+"""What reading a file raises that is not ours, or no longer."""
+
 ID = re.compile("[0-9a-f]{32}")
 
 
@@ -25,7 +28,7 @@ def read_aligner_template(folder: Path) -> Template:
         found = read_told(folder)["template"]
         expected = found.pop("template_id")
         template = template_of(found, str(path))
-    except (OSError, UnicodeDecodeError, ValueError, KeyError, TypeError, AttributeError, ConfigError) as error:
+    except UNREADABLE as error:
         raise StageError(
             f"{folder} is no Aligner: {FILE} cannot be read ({type(error).__name__}: {error})",
             do="name the folder that `curate run --stage train` published",

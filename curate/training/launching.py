@@ -3,6 +3,7 @@
 import json
 import os
 import shlex
+import socket
 import subprocess
 import sys
 from collections.abc import Callable
@@ -11,7 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from curate.identity import content_id
-from curate.training.worker import ERRORS, PARENT, die_with_parent
+from curate.training.parent import PARENT, die_with_parent
+from curate.training.worker import ERRORS
 from schemas.errors import StageError
 
 LOG = "processes.log"
@@ -34,6 +36,20 @@ class Processes:
         where = f" on each of {self.machines} machines" if self.machines > 1 else ""
         return "" if self.count == 1 else f", {self.each} processes{where},"
 
+    def check(self) -> None:
+        """Raises StageError where the rendezvous is no free port of this machine."""
+        if self.machines == 1 or self.rendezvous is None:
+            return
+        host, _, port = self.rendezvous.rpartition(":")
+        try:
+            with socket.create_server((host.strip("[]"), int(port)), family=_family(host)):
+                return
+        except (OSError, OverflowError) as error:
+            raise StageError(
+                f"train.rendezvous {self.rendezvous} cannot be had: {error}",
+                do="name this machine and a free port of it, such as node-1:29400",
+            ) from error
+
     def command(self, folder: Path) -> list[str]:
         """What each machine runs: torchrun and the job's folder, which all machines must see."""
         where = ["--standalone"]
@@ -51,9 +67,11 @@ def launch(processes: Processes, folder: Path, note: Callable[[str], None], say:
     Whatever else the processes print goes to `processes.log` beside the folder. Raises StageError.
     """
     folder = folder.absolute()
+    processes.check()
     command = processes.command(folder)
     if processes.machines > 1:
         note(f"start on each other machine: torchrun {shlex.join(command)}")
+        note(f"waiting for {processes.machines - 1} more")
     path = folder.parent / LOG
     own = [sys.executable, "-m", "curate.training.launching", *command]
     environment = {**os.environ, PARENT: str(os.getpid())}
@@ -77,6 +95,10 @@ def launch(processes: Processes, folder: Path, note: Callable[[str], None], say:
         raise _error(folder, path, agent.returncode)
 
 
+def _family(host: str) -> socket.AddressFamily:
+    return socket.AF_INET6 if ":" in host else socket.AF_INET
+
+
 def _told(line: bytes) -> Any:
     try:
         return json.loads(line)
@@ -94,8 +116,8 @@ def _error(folder: Path, log: Path, returncode: int) -> StageError:
 
 
 if __name__ == "__main__":
-    from torch.distributed.run import main as torchrun
-
     die_with_parent()
     os.environ[PARENT] = str(os.getpid())
+    from torch.distributed.run import main as torchrun
+
     torchrun(sys.argv[1:])

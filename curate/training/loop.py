@@ -102,6 +102,11 @@ def train(
     if aside.checkpoints is not None:
         done, told = aside.checkpoints.resume(phase, model, optimiser)
         curve = [line_of(line) for line in told]
+        if done > len(steps) or sum(isinstance(line, Point) for line in curve) != done:
+            raise StageError(
+                f"train: the checkpoint of {phase} says {done} of {len(steps)} steps, and its curve another number",
+                do="start anew: curate run --stage train --again",
+            )
     if done:
         _log(aside, {"event": "resumed", "phase": phase, "step": done})
     held_out_loss = next((line.held_out_loss for line in reversed(curve) if isinstance(line, HeldOut)), None)

@@ -51,6 +51,13 @@ def adapt(model: Any, lora: Lora, seed: int) -> Any:
             "train.lora.targets name the embeddings or the head, which may be one matrix and then cannot be merged",
             do="name linear layers of the decoder, or leave train.lora.targets out",
         )
+    names = [name for name, module in model.named_modules() if isinstance(module, LoraLayer)]
+    for target in lora.targets:
+        if not any(f".{name}".endswith(f".{target}") for name in names):
+            raise StageError(
+                f"train.lora.targets names {target}, and no layer of {model.config.model_type} is called so",
+                do="name linear layers of the decoder, or leave train.lora.targets out",
+            )
     return model
 
 

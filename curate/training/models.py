@@ -193,11 +193,26 @@ def save(model: Any, tokenizer: Any, folder: Path, weights: dict[str, torch.Tens
         from curate.training.lora import merged
 
         weights = merged(model, dict(model.named_parameters()) if weights is None else weights)
-    model.save_pretrained(folder, state_dict=weights)
+    with writable(folder):
+        model.save_pretrained(folder, state_dict=weights)
     if is_adapted(model):
         model.config.dtype = "float32"  # not that of the frozen weights
         model.config.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
+
+
+@contextmanager
+def writable(folder: Path) -> Iterator[None]:
+    """Raises StageError where safetensors cannot write what the block gives it."""
+    from safetensors import SafetensorError
+
+    try:
+        yield
+    except SafetensorError as error:
+        raise StageError(
+            f"{folder} cannot be written: {error}",
+            do="make room there, and run again: it goes on from the newest checkpoint",
+        ) from error
 
 
 def parameters_in(folder: Path) -> int:

@@ -108,7 +108,7 @@ def read_template(name: str, folder: Path) -> Template:
         )
     try:
         found = tomllib.loads((folder / name).read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+    except (OSError, ValueError) as error:
         raise ConfigError(f"train.template: {name} cannot be read: {error}", do="correct the file") from error
     return template_of(found, name)
 

@@ -4,43 +4,41 @@ The first one tells on stdout how far the training is, a JSON string a line, and
 One that fails leaves `error-RANK.json`.
 """
 
-import ctypes
 import json
 import os
-import signal
 import sys
 from pathlib import Path
 
-import torch
-
-from curate.store.atomic import replacing
-from curate.training import job, models
-from curate.training.memory import enough_memory
-from curate.training.ranks import joined, own_device
-from curate.training.sharding import sharded
-from schemas.errors import CurateError
+from curate.training.parent import die_with_parent
 
 ERRORS = "error-{}.json"
 """By rank."""
 
-PARENT = "CURATE_PARENT"
-"""Variable with the process that this one must not outlive; without it, its parent at the start."""
-
 
 def main(folder: Path) -> int:
     """Do the job in the folder. 0, or 1 where it failed."""
-    die_with_parent()
+    from curate.store.atomic import replacing
+    from schemas.errors import CurateError
+
     try:
         work(folder)
-    except CurateError as error:
+    except (CurateError, OSError) as error:
+        told = {"what": error.what, "do": error.do} if isinstance(error, CurateError) else {"what": f"train: {error}"}
         with replacing(folder / ERRORS.format(os.environ["RANK"])) as scratch:
-            scratch.write_text(json.dumps({"what": error.what, "do": error.do}), encoding="utf-8")
+            scratch.write_text(json.dumps(told), encoding="utf-8")
         return 1
     return 0
 
 
 def work(folder: Path) -> None:
     """Join the others, take this process's part of the model, and train."""
+    import torch
+
+    from curate.training import job, models
+    from curate.training.memory import enough_memory
+    from curate.training.ranks import joined, own_device
+    from curate.training.sharding import sharded
+
     made = job.read(folder)
     device = own_device(models.chosen_device(made.settings.device))
     if device.type == "cpu":
@@ -69,16 +67,8 @@ def _hush(_: str) -> None:
     pass
 
 
-def die_with_parent() -> None:
-    """Let the kernel kill this process when its parent dies, even by -9: nobody else would stop it. Linux only."""
-    if sys.platform == "linux":
-        parent = int(os.environ.get(PARENT, os.getppid()))
-        ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
-        if os.getppid() != parent:  # it died before this line
-            os.kill(os.getpid(), signal.SIGKILL)
-
-
 if __name__ == "__main__":
+    die_with_parent()
     code = main(Path(sys.argv[1]))
     sys.stdout.flush()
     sys.stderr.flush()

@@ -7,7 +7,7 @@ from tests.curate.serving.running import chat
 from tests.llm_server.server import FATAL_KEY
 
 
-@pytest.mark.parametrize("given", [None, "Bearer mi", "Bearer minemine", "mine, too", "Bearer mine\u00e9"])
+@pytest.mark.parametrize("given", [None, "Bearer mi", "Bearer minemine", "mine", "Basic mine", "Bearer mine\u00e9"])
 def test_a_client_without_the_key_is_refused_before_the_upstream_is_asked(serve, server, taught, given):
     running = serve(taught, client_key="mine")
     headers = {} if given is None else {"Authorization": given.encode()}

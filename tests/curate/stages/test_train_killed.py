@@ -1,14 +1,20 @@
 """Training that is killed goes on where it was: the same curve, the same weights; nothing else is taken up."""
 
 import json
+import os
 import random
+import re
 import shutil
+import signal
 
 import pytest
 
 from curate.config.reading import read_pipeline
+from curate.pipeline import run_stage
 from schemas.errors import StageError
+from tests.commands import until
 from tests.crashing import die_at, touches_of
+from tests.curate.stages.killing import command
 from tests.curate.stages.training import killed_at_step, steps_log, trained, untrained
 
 
@@ -57,6 +63,50 @@ def test_checkpoints_that_a_kill_left_behind_go_when_the_stage_is_found_done(fin
     shutil.copytree(tmp_path / "kept", kept)
     assert trained(pipeline) == expected
     assert not kept.exists()
+
+
+def cut(path):
+    path.write_bytes(path.read_bytes()[:100])
+
+
+DAMAGES = {
+    "no optimiser": lambda folder: (folder / "optimiser-00000.safetensors").unlink(),
+    "weights that are cut": lambda folder: cut(folder / "weights-00000.safetensors"),
+    "weights of other bytes": lambda folder: (folder / "weights-00000.safetensors").write_bytes(
+        b"\xff" * (folder / "weights-00000.safetensors").stat().st_size
+    ),
+    "a state that is cut": lambda folder: cut(folder / "state.json"),
+    "an empty state": lambda folder: (folder / "state.json").write_text("{}"),
+    "a list for a state": lambda folder: (folder / "state.json").write_text("[]"),
+    "more steps than there are": lambda folder: (folder / "state.json").write_text(
+        re.sub(r'^ "step": [0-9]+', ' "step": 99999', (folder / "state.json").read_text(), flags=re.MULTILINE)
+    ),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES.values(), ids=DAMAGES)
+def test_a_damaged_checkpoint_is_refused_and_given_up_when_the_user_says(finished, expected, tmp_path, damage):
+    pipeline = untrained(finished, tmp_path / "run", checkpoint_steps=6, checkpoints_kept=1)
+    victim = command(pipeline, "train")
+    saved = pipeline.workdir / "train" / "checkpoints"
+    until(lambda: list(saved.glob("*-0*/state.json")))
+    os.kill(victim.pid, signal.SIGKILL)
+    victim.ended()
+    damage(max(saved.glob("*-0*/state.json")).parent)
+    with pytest.raises(StageError, match="is damaged|its curve another number") as refused:
+        trained(pipeline)
+    assert "--again" in refused.value.do
+    assert trained(pipeline, again=True) == expected
+
+
+def test_a_checkpoint_that_cannot_be_read_does_not_hinder_a_finished_stage(finished, expected, tmp_path):
+    pipeline = untrained(finished, tmp_path / "run")
+    trained(pipeline)
+    folder = pipeline.workdir / "train" / "checkpoints" / "correct-00000003"
+    folder.mkdir(parents=True)
+    (folder / "state.json").write_text("{")
+    run_stage(pipeline, "train", lambda _: None, again=False)
+    assert folder.exists()
 
 
 def test_other_settings_are_refused_with_what_differs_until_the_user_says_again(finished, tmp_path):

@@ -115,6 +115,17 @@ def test_no_process_outlives_a_killed_run_and_the_next_one_ends_as_if_undisturbe
     assert any(line.get("event") == "resumed" for line in steps_log(pipeline))
 
 
+@pytest.mark.parametrize("count", [1, 3])
+def test_no_process_outlives_a_run_that_is_killed_while_they_start(finished, tmp_path, count):
+    pipeline = untrained(finished, tmp_path / "run", **SETTINGS, processes=2)
+    victim = command(pipeline, "train")
+    until(lambda: len(workers(pipeline)) == count)
+    os.kill(victim.pid, signal.SIGKILL)
+    assert victim.ended() == -signal.SIGKILL, victim.err
+    until(lambda: not workers(pipeline))
+    assert steps_log(pipeline) == []
+
+
 def test_one_process_goes_on_with_what_two_have_saved(finished, one, tmp_path):
     pipeline = untrained(finished, tmp_path / "run", **SETTINGS, processes=2)
     victim = command(pipeline, "train")
@@ -133,6 +144,14 @@ def test_what_stops_a_process_is_what_the_run_says(finished, tmp_path):
     pipeline = untrained(finished, tmp_path / "run", **SETTINGS, processes=2, lr_peak=1e30)
     with pytest.raises(StageError, match="the loss of step [0-9]+ .* nan"):
         trained(pipeline)
+
+
+def test_a_rendezvous_that_is_taken_is_told_at_once(finished, tmp_path):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        place = f"127.0.0.1:{taken.getsockname()[1]}"
+        pipeline = untrained(finished, tmp_path / "run", **SETTINGS, processes=1, machines=2, rendezvous=place)
+        with pytest.raises(StageError, match=f"train.rendezvous {place} cannot be had"):
+            trained(pipeline)
 
 
 def test_two_machines_train_together(finished, one, tmp_path):
@@ -155,10 +174,7 @@ def test_two_machines_train_together(finished, one, tmp_path):
 def test_two_processes_train_the_adapters_that_one_trains(finished, tmp_path):
     base = str(RunStore(finished.workdir).file("train", "aligner"))
     keys = {**SETTINGS, "epochs": 1, "base": base, "lr_peak": 0.02, "lora": {"rank": 4}}
-    one, two = (
-        untrained(finished, tmp_path / str(processes), **keys, processes=processes, device="cpu")
-        for processes in (1, 2)
-    )
+    one, two = (untrained(finished, tmp_path / str(processes), **keys, processes=processes) for processes in (1, 2))
     for pipeline in (one, two):
         trained(pipeline)
     agree(one, two)
