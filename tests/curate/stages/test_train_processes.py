@@ -21,7 +21,7 @@ from curate.store.run import RunStore
 from schemas.errors import StageError
 from tests.commands import LONGEST_S, until
 from tests.curate.stages.killing import command
-from tests.curate.stages.training import steps_log, trained, untrained
+from tests.curate.stages.training import killed_at_step, steps_log, trained, untrained
 
 SETTINGS = {
     "rows_per_step": 8,
@@ -136,6 +136,16 @@ def test_one_process_goes_on_with_what_two_have_saved(finished, one, tmp_path):
     assert re.search(r"a process of the training ended early .*processes\.log", victim.err)
     config = pipeline.folder / "pipelines.toml"
     config.write_text(config.read_text().replace("processes = 2", "processes = 1"))
+    trained(read_pipeline(config))
+    agree(one, pipeline)
+
+
+def test_two_processes_go_on_with_what_one_has_saved(finished, one, tmp_path):
+    pipeline = untrained(finished, tmp_path / "run", **SETTINGS)
+    killed_at_step(pipeline, 8)
+    assert list((pipeline.workdir / "train" / "checkpoints").glob("*/state.json"))
+    config = pipeline.folder / "pipelines.toml"
+    config.write_text(config.read_text().replace('device = "cpu"', 'device = "cpu"\nprocesses = 2'))
     trained(read_pipeline(config))
     agree(one, pipeline)
 
