@@ -1,7 +1,9 @@
 """Training by several processes (torchrun, FSDP2 on gloo): the curve of one, resumed exactly, and none outlives the run."""
 
+import contextlib
 import json
 import os
+import random
 import re
 import shlex
 import signal
@@ -164,10 +166,16 @@ def test_a_rendezvous_that_is_taken_is_told_at_once(finished, tmp_path):
             trained(pipeline)
 
 
+def free_port() -> int:
+    """Below those that the system gives to any connection: seconds pass before it is listened on."""
+    for port in random.Random(os.getpid()).sample(range(20_000, 30_000), 100):
+        with contextlib.suppress(OSError), socket.create_server(("127.0.0.1", port)):
+            return port
+    raise AssertionError("no port is free")
+
+
 def test_two_machines_train_together(finished, one, tmp_path):
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        place = f"127.0.0.1:{free.getsockname()[1]}"
+    place = f"127.0.0.1:{free_port()}"
     pipeline = untrained(finished, tmp_path / "run", **SETTINGS, processes=1, machines=2, rendezvous=place)
     first = command(pipeline, "train")
     said = pipeline.folder / "stderr.txt"
