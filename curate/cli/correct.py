@@ -1,13 +1,12 @@
 """`curate correct`: a trained Aligner corrects the rows of a file."""
 
-import os
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from curate.cli.options import AsJson
+from curate.cli.options import AsJson, key_in
 from curate.cli.output import print_json
 
 if TYPE_CHECKING:
@@ -102,13 +101,9 @@ def _served(
     from curate.correcting.work import Job
     from curate.providers.endpoint import Endpoint
     from curate.training.templates import read_template
-    from schemas.errors import UsageError
 
-    key = "none" if key_env is None else os.environ.get(key_env, "").strip()
-    if not key:
-        raise UsageError(f"the environment variable {key_env} is not set", do=f"export {key_env}=…")
     read = read_template(template, Path.cwd())
-    endpoint = Endpoint(key, url, max_in_flight=in_flight)
+    endpoint = Endpoint(key_in(key_env) or "none", url, max_in_flight=in_flight)
     protocol = "chat" if is_chat else "completions"
     settings = {"aligner": url, "model": model, "template": read.template_id, "max_new_tokens": max_new_tokens}
     server = remote.Server(endpoint, model, read, max_new_tokens, protocol)

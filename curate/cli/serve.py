@@ -1,13 +1,12 @@
 """`curate serve`: the trained Aligner as an OpenAI-compatible endpoint in front of any model."""
 
-import os
 from enum import StrEnum
 from typing import Annotated
 from urllib.parse import urlsplit
 
 import typer
 
-from curate.cli.options import AsJson
+from curate.cli.options import AsJson, key_in
 from curate.cli.output import print_json
 from schemas.errors import MissingExtraError, UsageError
 
@@ -62,8 +61,8 @@ def command(
         raise UsageError(f"--upstream {upstream} is no address", do="give one like http://127.0.0.1:8000/v1")
     settings = Settings(
         upstream=upstream,
-        upstream_key=_key(upstream_key_env),
-        client_key=_key(client_key_env),
+        upstream_key=key_in(upstream_key_env),
+        client_key=key_in(client_key_env),
         instruction=instruction,
         fails_open=when_it_fails is WhenItFails.OPEN,
         upstream_timeout_s=upstream_timeout_s,
@@ -94,13 +93,3 @@ def command(
             typer.echo(f"{url} corrects the answers of {upstream}; end it with Ctrl-C")
 
     serve(aligners, settings, listening, say)
-
-
-def _key(name: str | None) -> str | None:
-    """The key in a variable. Raises UsageError where the variable is not set, or cannot stand in a header."""
-    if name is None:
-        return None
-    key = os.environ.get(name, "").strip()
-    if not key or not key.isascii() or not key.isprintable():
-        raise UsageError(f"the environment variable {name} holds no key", do=f"export {name}=…")
-    return key

@@ -8,10 +8,11 @@ from curate.config.model import Pipeline, TrainConfig
 from curate.progress import Progress
 from curate.stages.train_published import CORRECT, WARMUP, publish_curve, publish_models, release_of, title, told
 from curate.stages.train_rows import data_of, released, samples, texts, to_learn, used, verdicts
-from curate.stages.train_start import MODEL, parent_of, start_of
+from curate.stages.train_start import MODEL, STAGE, parent_of, start_of
 from curate.store.atomic import remove_folder
 from curate.store.run import RunStore
 from curate.training.folder import write_learned
+from curate.training.places import CHECKPOINTS, JOB
 from schemas.errors import MissingExtraError, StageError
 
 if TYPE_CHECKING:
@@ -21,13 +22,10 @@ if TYPE_CHECKING:
     from curate.training.launching import Processes
     from curate.training.settings import Settings
 
-NAME = "train"
+NAME = STAGE
 VERSION = 4
 SMALL = 10_000_000
 """Weights of a model for which more threads than one only wait for each other."""
-
-CHECKPOINTS, JOB = "checkpoints", "job"
-"""What lies in the stage's folder while it is at work: where it can go on, and what several processes read."""
 
 BESIDE = {
     *("device", "processes", "machines", "rendezvous"),

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from curate.stages.train_start import MODEL, Parent, Start
 from curate.store.releases import manifest_of
 from curate.store.run import Draft, RunStore
+from curate.training.places import ADAPTER
 
 if TYPE_CHECKING:
     from curate.stages.train_rows import Data
@@ -18,8 +19,8 @@ if TYPE_CHECKING:
     from curate.training.settings import Settings
 
 WARMUP, CORRECT = "warm-up", "correct"
-COPY_MODEL, ADAPTER = "copy", "adapter"
-"""Beside the trained model: the model after the warm-up, which is the copy baseline of evaluation; LoRA's adapter."""
+COPY_MODEL = "copy"
+"""Beside the trained model: the model after the warm-up, which is the copy baseline of evaluation."""
 
 NOT_TOLD = ("base", "template", "device")
 """Settings that stand elsewhere in `aligner.json`, or change no result."""

@@ -26,6 +26,7 @@ from curate.training.checkpoints import Checkpoints, Every
 from curate.training.logs import EvaluationsSaid, Logs
 from curate.training.loop import Aside, Line, line_of, train
 from curate.training.packing import steps_of
+from curate.training.places import ADAPTER, BOARD, CHECKPOINTS, STEPS
 from curate.training.ranks import ALONE, Ranks
 from curate.training.rehearsal import rehearse
 from curate.training.samples import Sampling, Shown
@@ -36,9 +37,8 @@ from curate.training.templates import Template
 from curate.training.tokens import TokenRow
 from schemas.errors import StageError
 
-JOB, ROWS, START = "job.json", "rows.safetensors", "start"
-MODEL, ADAPTER = "model", "adapter"
-CHECKPOINTS, STEPS, BOARD = "checkpoints", "steps.jsonl", "tensorboard"
+TOLD, ROWS, START = "job.json", "rows.safetensors", "start"
+MODEL = "model"
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,12 +149,12 @@ def write(job: Job, folder: Path) -> None:
         "shown": {**asdict(job.shown), "rows": _sizes(job.shown.rows)},
         "has_board": job.has_board,
     }
-    (folder / JOB).write_text(json.dumps(told), encoding="utf-8")
+    (folder / TOLD).write_text(json.dumps(told), encoding="utf-8")
 
 
 def read(folder: Path) -> Job:
     """What `write` wrote."""
-    told = json.loads((folder / JOB).read_text(encoding="utf-8"))
+    told = json.loads((folder / TOLD).read_text(encoding="utf-8"))
     ids = iter(load_file(folder / ROWS)["ids"].tolist())
     phases = tuple(
         Phase(one["name"], one["epochs"], _rows(one["rows"], ids), _rows(one["held_out"], ids))

@@ -7,16 +7,16 @@ import socket
 import subprocess
 import sys
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from curate.identity import content_id
 from curate.training.parent import PARENT, die_with_parent
+from curate.training.places import LOG
 from curate.training.worker import ERRORS
 from schemas.errors import StageError
-
-LOG = "processes.log"
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,19 +78,18 @@ def launch(processes: Processes, folder: Path, note: Callable[[str], None], say:
     with (
         path.open("ab") as log,
         subprocess.Popen(own, stdout=subprocess.PIPE, stderr=log, env=environment) as agent,  # noqa: S603 - our own words
+        ExitStack() as interrupted,
     ):
-        try:
-            for line in agent.stdout or ():
-                match _told(line):
-                    case str(text):
-                        say(text)
-                    case {"note": str(text)}:
-                        note(text)
-                    case _:
-                        log.write(line)
-        except BaseException:
-            agent.terminate()
-            raise
+        interrupted.callback(agent.terminate)
+        for line in agent.stdout or ():
+            match _told(line):
+                case str(text):
+                    say(text)
+                case {"note": str(text)}:
+                    note(text)
+                case _:
+                    log.write(line)
+        interrupted.pop_all()  # it ends by itself
     if agent.returncode != 0:
         raise _error(folder, path, agent.returncode)
 

@@ -210,6 +210,24 @@ def test_a_changed_aligner_makes_the_stage_stale_and_a_moved_one_does_not(finish
     assert states(pipeline)["train"][0] == "stale"
 
 
+def test_a_loop_of_links_is_no_aligner(finished, tmp_path):
+    (tmp_path / "one").symlink_to("two")
+    (tmp_path / "two").symlink_to("one")
+    state, problem = states(continuing(finished, tmp_path / "run", tmp_path / "one", epochs=0.1))["train"]
+    assert state != "done"
+    assert "is no " in problem
+
+
+def test_a_parent_that_tells_nonsense_is_refused_before_training(finished, folder, tmp_path):
+    copy = shutil.copytree(folder, tmp_path / "copy")
+    told = json.loads((copy / "aligner.json").read_text())
+    (copy / "aligner.json").write_text(json.dumps({**told, "base": 5}))
+    pipeline = continuing(finished, tmp_path / "run", copy, epochs=0.1)
+    with pytest.raises(StageError, match="aligner.json is damaged"):
+        trained(pipeline)
+    assert steps_log(pipeline) == []
+
+
 def test_a_kill_changes_no_byte(finished, parent, continued, tmp_path):
     counted, pipeline = (
         continuing(finished, tmp_path / name, parent.workdir / "train", **NEW) for name in ("counted", "run")

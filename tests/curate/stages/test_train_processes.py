@@ -128,6 +128,15 @@ def test_no_process_outlives_a_run_that_is_killed_while_they_start(finished, tmp
     assert steps_log(pipeline) == []
 
 
+def test_no_process_outlives_an_interrupted_run(finished, tmp_path):
+    pipeline = untrained(finished, tmp_path / "run", **SETTINGS, processes=2)
+    victim = command(pipeline, "train")
+    until_step(pipeline, 3)
+    os.kill(victim.pid, signal.SIGINT)
+    assert victim.ended() not in {0, None}, victim.err
+    until(lambda: not workers(pipeline))
+
+
 def test_one_process_goes_on_with_what_two_have_saved(finished, one, tmp_path):
     pipeline = untrained(finished, tmp_path / "run", **SETTINGS, processes=2)
     victim = command(pipeline, "train")

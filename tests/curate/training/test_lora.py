@@ -173,6 +173,7 @@ def test_a_frozen_weight_costs_four_operations_a_token_and_an_adapter_six():
 @pytest.mark.parametrize(
     ("targets", "message"),
     [
+        (("q_proj", "v_prj"), "names v_prj, and no layer of llama is called so"),
         (("q_prj",), "no adapters for llama: .*q_prj"),
         (("lm_head",), "name the embeddings or the head"),
         (("q_proj", "embed_tokens"), "name the embeddings or the head"),
